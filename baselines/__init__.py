@@ -1,0 +1,1 @@
+"""One file per inference framework behind one small protocol (:mod:`baselines.base`)."""
