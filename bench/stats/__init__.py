@@ -1,1 +1,1 @@
-"""TODO docstring."""
+"""Statistics of measurements: pure functions on numbers, no I/O, nothing of the harness. Method: MATH.md."""
