@@ -1,0 +1,165 @@
+"""Everything a person runs, by one name each: `nox -l` lists it, `nox -s NAME -- ARGUMENTS` passes arguments on.
+
+All sessions share one virtual environment, `.nox/env`, built by the session `env` on first use and again only
+when pyproject.toml changes. Inside an environment that has the extra `all` already, `nox --no-venv -s NAME`
+uses that one instead and installs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+OWN = {"venv_backend": "none", "requires": ["env"]}
+# A measuring session exists where its code exists: name -> (module, file that must be there, what it does).
+COMMANDS = {
+    "devices": ("bench", "bench/devices_command.py", "List devices: what is reachable, and why not."),
+    "latency": ("bench", "bench/latency.py", "Latency of models x backends: the main command."),
+    "memory": ("bench", "bench/memory.py", "Peak memory of models x backends."),
+    "cache": ("bench", "bench/cache.py", "Cache misses by source."),
+    "profile": ("bench", "bench/profile.py", "Time per operator, layout work against computation."),
+    "accuracy": ("bench", "bench/accuracy.py", "Top-1 accuracy of every backend on a labelled data set."),
+    "train": ("bench", "bench/train.py", "Fine-tune an ECP-ViT."),
+    "tune": ("bench", "bench/tune.py", "Search kernel schedules on this device."),
+    "codesign": ("bench", "bench/codesign.py", "Choose core patches and ratio for a device."),
+    "compare": ("bench", "bench/compare.py", "Compare two revisions or runs, interleaved."),
+    "regress": ("bench", "bench/regress.py", "Gate: has anything become slower?"),
+    "history": ("bench", "bench/history.py", "What was measured so far."),
+    "roofline": ("bench", "bench/roofline.py", "Achieved against attainable speed."),
+    "audit": ("reports", "reports/audit.py", "Published claims, arithmetic checked."),
+    "tables": ("reports", "reports/tables.py", "Every table of the paper, published beside measured."),
+    "figures": ("reports", "reports/figures.py", "Every figure of the paper, published beside measured."),
+    "site": ("reports", "reports/site.py", "The results as a static web site."),
+}
+
+
+def _python(session: nox.Session) -> str:
+    """The interpreter of the shared environment; nox's own where nox was told --no-venv."""
+    return sys.executable if _no_venv(session) else str(ROOT / ".nox" / "env" / "bin" / "python")
+
+
+def _no_venv(session: nox.Session) -> bool:
+    config = session._runner.global_config
+    return bool(config.no_venv) or config.force_venv_backend == "none"
+
+
+def _module(session: nox.Session, *arguments: str, **environment: str) -> None:
+    session.run(_python(session), "-m", *arguments, external=True, env=environment or None)
+
+
+@nox.session(reuse_venv=True, default=False)
+def env(session: nox.Session) -> None:
+    """Build the shared environment: this project with its extra `all` (several GB, minutes, once)."""
+    if _no_venv(session):
+        missing = [name for name in ("torch", "onnxruntime", "pyopencl", "typer", "pytest") if not _has(name)]
+        if missing:
+            session.error(
+                f"--no-venv: this environment lacks {', '.join(missing)}; pip install -e '.[all]' here, or drop --no-venv"
+            )
+        return
+    stamp = Path(session.virtualenv.location) / "installed"
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    session.log("installing everything needed to measure and test, once: about 8 GB on disk")
+    session.install("-e", ".[all]", silent=False)
+    stamp.write_text(wanted)
+
+
+def _has(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _add_command(name: str, package: str, summary: str) -> None:
+    def command(session: nox.Session) -> None:
+        _module(session, package, name, *session.posargs)
+
+    command.__doc__ = summary
+    nox.session(command, name=name, default=False, **OWN)
+
+
+for _name, (_package, _file, _summary) in COMMANDS.items():
+    if (ROOT / _file).exists() or (ROOT / _file).with_suffix("").is_dir():
+        _add_command(_name, _package, _summary)
+
+
+def _pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
+    # One thread per library and worker: several pytest workers, each with a thread pool, only fight.
+    _module(session, "pytest", *arguments, *session.posargs, OMP_NUM_THREADS="1", **environment)
+
+
+@nox.session(**OWN)
+def tests(session: nox.Session) -> None:
+    """The test suite without what needs special hardware or minutes."""
+    _pytest(session, "-m", "not gpu and not phone and not arm64 and not oclgrind and not slow", "-n", "auto")
+
+
+@nox.session(default=False, **OWN)
+def slow(session: nox.Session) -> None:
+    """Tests that take minutes."""
+    _pytest(session, "-m", "slow")
+
+
+@nox.session(default=False, **OWN)
+def gpu(session: nox.Session) -> None:
+    """Tests that need an OpenCL GPU."""
+    _pytest(session, "-m", "gpu")
+
+
+@nox.session(default=False, **OWN)
+def phone(session: nox.Session) -> None:
+    """Tests that need a plugged-in phone."""
+    _pytest(session, "-m", "phone")
+
+
+@nox.session(default=False, **OWN)
+def arm64(session: nox.Session) -> None:
+    """Tests that run the native runner on arm64 under qemu."""
+    _pytest(session, "-m", "arm64")
+
+
+@nox.session(default=False, **OWN)
+def oclgrind(session: nox.Session) -> None:
+    """Kernel tests under oclgrind (out-of-bounds, races, uninitialised reads)."""
+    _pytest(session, "-m", "oclgrind")
+
+
+@nox.session(default=False, **OWN)
+def lint(session: nox.Session) -> None:
+    """ruff and mypy over everything."""
+    _module(session, "ruff", "check", ".")
+    _module(session, "ruff", "format", "--check", ".")
+    _module(session, "mypy", "ecp", "baselines", "bench", "reports")
+
+
+if (ROOT / "tests" / "microbench").is_dir():
+
+    @nox.session(default=False, **OWN)
+    def microbench(session: nox.Session) -> None:
+        """Kernel microbenchmarks by pytest-benchmark."""
+        _module(session, "pytest", "tests/microbench", "--benchmark-only", *session.posargs)
+
+
+if (ROOT / "reports" / "reproduce.py").exists():
+
+    @nox.session(default=False, **OWN)
+    def reproduce(session: nox.Session) -> None:
+        """Measure what this machine can, then rebuild every table and figure."""
+        _module(session, "reports", "reproduce", *session.posargs)
+
+
+if (ROOT / "reports" / "report.py").exists():
+
+    @nox.session(default=False, **OWN)
+    def report(session: nox.Session) -> None:
+        """One report of a run."""
+        _module(session, "reports", "report", *session.posargs)
