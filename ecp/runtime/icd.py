@@ -1,0 +1,61 @@
+"""Make the OpenCL implementations of this computer visible, including the one that comes from pip.
+
+The Intel CPU runtime on PyPI (``intel-opencl-rt``) needs no system change but ships an ``.icd`` with a
+placeholder path and libraries outside the loader's search path. This module preloads the libraries and
+points the loader inside pyopencl at a folder of working ``.icd`` files: Intel's and the system's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import platformdirs
+
+# Load order matters: each needs symbols of the ones before it.
+_PRELOAD = ("libintlc.so.5", "libirng.so", "libsvml.so", "libimf.so")
+_SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
+
+
+def cache_dir() -> Path:
+    """Folder for everything that can be rebuilt: kernels, models, icd files. ``$ECP_CACHE`` overrides it."""
+    override = os.environ.get("ECP_CACHE")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("ecp-vit"))
+
+
+def intel_library() -> Path | None:
+    """Path of the pip-installed Intel OpenCL runtime, None where it is not installed."""
+    path = Path(sys.prefix) / "lib" / "libintelocl.so"
+    return path if path.exists() else None
+
+
+@lru_cache(maxsize=1)
+def setup() -> Path | None:
+    """Prepare the loader once per process, before pyopencl is imported. Returns the vendors folder."""
+    intel = intel_library()
+    if intel is None:
+        return None
+    for name in _PRELOAD:
+        library = intel.parent / name
+        if library.exists():
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    vendors = Path(os.environ.get("OCL_ICD_VENDORS") or _SYSTEM_VENDORS)
+    files = {p.name: p.read_text() for p in sorted(vendors.glob("*.icd"))} if vendors.is_dir() else {}
+    if not any("libintelocl.so" in text for text in files.values()):
+        files["ecp-intel.icd"] = f"{intel}\n"
+    folder = cache_dir() / "icd" / hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        target = folder / name
+        if not target.exists():
+            partial = folder / f".{name}.{os.getpid()}"
+            partial.write_text(text)
+            partial.replace(target)
+    os.environ["OCL_ICD_VENDORS"] = str(folder)
+    # llvmpipe is a third implementation to check results on; Mesa hides it unless asked.
+    os.environ.setdefault("RUSTICL_ENABLE", "llvmpipe")
+    return folder

@@ -1,0 +1,253 @@
+"""Execute a bundle through pyopencl."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecp.errors import BuildError, DeviceError, InputError
+from ecp.runtime import icd
+from ecp.runtime.bundle import Bundle
+from ecp.runtime.devices import OpenCLDevice, resolve
+
+
+@dataclass(frozen=True)
+class LaunchTime:
+    """Device time of one launch. ``flops`` and ``bytes`` are the plan's counts for it."""
+
+    name: str
+    family: str
+    ms: float
+    flops: int
+    bytes: int
+    nodes: tuple[str, ...]
+
+
+class Session:
+    """A bundle loaded on a device, ready to run.
+
+    ``threads`` limits a CPU device by device fission, so that what was asked is what runs; it is an
+    error where the device cannot. On GPUs it must be None.
+    """
+
+    def __init__(self, bundle: Bundle, device: str | OpenCLDevice | None = None, threads: int | None = None):
+        icd.setup()
+        import pyopencl as cl
+
+        self._cl = cl
+        self.bundle = bundle
+        name = device or bundle.plan.get("device", "local")
+        self.device = name if isinstance(name, OpenCLDevice) else resolve(name)
+        self._check_class()
+        handle = _fission(cl, self.device, threads)
+        self.threads = handle.max_compute_units if self.device.device_class == "cpu" else None
+        self._context = cl.Context([handle])
+        self._queue = cl.CommandQueue(self._context, handle)
+        self._profiling_queue: Any = None
+        self._allocate()
+        self._programs = {p["name"]: self._build(p, handle) for p in bundle.plan["programs"]}
+        self._launches = [self._bind(launch) for launch in bundle.plan["launches"]]
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def device_name(self) -> str:
+        """The device's own name."""
+        return self.device.device
+
+    @property
+    def driver_version(self) -> str:
+        """Driver and platform version."""
+        return self.device.driver
+
+    @property
+    def platform_name(self) -> str:
+        """The OpenCL platform's name."""
+        return self.device.platform
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs by name. Raises :class:`~ecp.errors.InputError` for a wrong name, shape or dtype."""
+        self.stage(feeds)
+        self.execute()
+        return self.fetch()
+
+    def stage(self, feeds: Mapping[str, np.ndarray]) -> None:
+        """Copy the inputs to the device."""
+        ports = {p["name"]: p for p in self.bundle.plan["inputs"]}
+        _check_names(feeds, ports)
+        for name, port in ports.items():
+            array = np.asarray(feeds[name])
+            if list(array.shape) != list(port["shape"]) or array.dtype != np.dtype(port["dtype"]):
+                raise InputError(
+                    f"input {name!r} is {array.dtype}{list(array.shape)}, the model wants {port['dtype']}{list(port['shape'])}"
+                )
+            if array.size:
+                self._cl.enqueue_copy(self._queue, self._mems[port["mem"]], np.ascontiguousarray(array))
+        self._queue.finish()
+
+    def execute(self) -> None:
+        """Run every launch and wait for the last."""
+        enqueue, queue = self._cl.enqueue_nd_range_kernel, self._queue
+        for kernel, global_size, local_size in self._launches:
+            enqueue(queue, kernel, global_size, local_size)
+        queue.finish()
+
+    def fetch(self) -> dict[str, np.ndarray]:
+        """Copy the outputs of the last execute back."""
+        out = {}
+        for port in self.bundle.plan["outputs"]:
+            array = np.empty(port["shape"], port["dtype"])
+            if array.size:
+                self._cl.enqueue_copy(self._queue, array, self._mems[port["mem"]])
+            out[port["name"]] = array
+        self._queue.finish()
+        return out
+
+    def profile(self, repeats: int = 20) -> list[LaunchTime]:
+        """Median device time of every launch from events, on a queue of its own (it slows enqueueing)."""
+        cl = self._cl
+        if self._profiling_queue is None:
+            self._profiling_queue = cl.CommandQueue(
+                self._context, self._context.devices[0], cl.command_queue_properties.PROFILING_ENABLE
+            )
+        times = np.zeros((repeats, len(self._launches)))
+        for r in range(repeats):
+            events = [cl.enqueue_nd_range_kernel(self._profiling_queue, *launch) for launch in self._launches]
+            self._profiling_queue.finish()
+            times[r] = [(e.profile.end - e.profile.start) * 1e-6 for e in events]
+        medians = np.median(times, axis=0)
+        return [
+            LaunchTime(f"{i}:{p['kernel']}", p["family"], float(ms), p["flops"], p["bytes"], tuple(p["nodes"]))
+            for i, (p, ms) in enumerate(zip(self.bundle.plan["launches"], medians))
+        ]
+
+    def close(self) -> None:
+        """Release device memory now instead of at garbage collection."""
+        self._launches.clear()
+        for mem in {id(m): m for m in [*self._mems.values(), *self._pools.values()]}.values():
+            mem.release()
+        self._mems.clear()
+        self._pools.clear()
+
+    def _check_class(self) -> None:
+        want = self.bundle.plan["device_class"]
+        if want != self.device.device_class:
+            raise DeviceError(
+                f"the bundle was compiled for device class {want!r}, {self.device.name!r} is {self.device.device_class!r}; "
+                f"compile again with --device {self.device.name}"
+            )
+
+    def _allocate(self) -> None:
+        cl, flags = self._cl, self._cl.mem_flags
+        self._pools: dict[str, Any] = {}
+        self._mems: dict[str, Any] = {}
+        on_host = self.device.device_class == "cpu"
+        for pool in self.bundle.plan["pools"]:
+            if not pool["bytes"]:
+                continue
+            data = self.bundle.pools.get(pool["name"]) if pool["file"] else None
+            if data is None:
+                self._pools[pool["name"]] = cl.Buffer(self._context, flags.READ_WRITE, pool["bytes"])
+            elif on_host and pool["access"] == "ro":
+                # A CPU device reads the mapped file in place: no second copy of the weights.
+                self._pools[pool["name"]] = cl.Buffer(
+                    self._context, flags.READ_ONLY | flags.USE_HOST_PTR, hostbuf=data
+                )
+            else:
+                access = flags.READ_ONLY if pool["access"] == "ro" else flags.READ_WRITE
+                self._pools[pool["name"]] = cl.Buffer(self._context, access | flags.COPY_HOST_PTR, hostbuf=data)
+        for mem in self.bundle.plan["mems"]:
+            self._mems[mem["name"]] = self._image(mem) if mem.get("image") else self._sub_buffer(mem)
+
+    def _sub_buffer(self, mem: dict[str, Any]) -> Any:
+        return self._pools[mem["pool"]].get_sub_region(mem["offset"], mem["bytes"])
+
+    def _image(self, mem: dict[str, Any]) -> Any:
+        cl, image = self._cl, mem["image"]
+        kind = cl.channel_type.HALF_FLOAT if image["format"] == "RGBA_F16" else cl.channel_type.FLOAT
+        data = self.bundle.pools[mem["pool"]][mem["offset"] : mem["offset"] + mem["bytes"]]
+        limit = self.device.image_max
+        if image["width"] > limit[0] or image["height"] > limit[1]:
+            raise DeviceError(f"image {mem['name']!r} is {image['width']}x{image['height']}, the device allows {limit}")
+        return cl.Image(
+            self._context,
+            cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR,
+            cl.ImageFormat(cl.channel_order.RGBA, kind),
+            shape=(image["width"], image["height"]),
+            hostbuf=np.array(data),
+        )
+
+    def _build(self, program: dict[str, Any], handle: Any) -> Any:
+        cl = self._cl
+        source = self.bundle.sources[program["file"]]
+        key = hashlib.sha256(f"{source}|{program['options']}|{self.device.identity}".encode()).hexdigest()
+        path = icd.cache_dir() / "kernels" / f"{key}.bin"
+        if path.exists() and not os.environ.get("ECP_NO_KERNEL_CACHE"):
+            try:
+                return cl.Program(self._context, [handle], [path.read_bytes()]).build()
+            except cl.Error:
+                path.unlink(missing_ok=True)  # written by another build of the driver: compile again
+        try:
+            built = cl.Program(self._context, source).build(program["options"], cache_dir=False)
+        except cl.Error as error:
+            dump = icd.cache_dir() / "failed" / f"{key[:16]}.cl"
+            dump.parent.mkdir(parents=True, exist_ok=True)
+            dump.write_text(source)
+            raise BuildError(f"OpenCL program {program['file']} did not build (source kept in {dump}):\n{error}") from error
+        _store(path, built.get_info(cl.program_info.BINARIES)[0])
+        return built
+
+    def _bind(self, launch: dict[str, Any]) -> tuple[Any, tuple[int, ...], tuple[int, ...] | None]:
+        kernel = self._cl.Kernel(self._programs[launch["program"]], launch["kernel"])
+        kernel.set_args(*[self._argument(a) for a in launch["args"]])
+        local = tuple(launch["local"]) if launch["local"] else None
+        return kernel, tuple(launch["global"]), local
+
+    def _argument(self, arg: dict[str, Any]) -> Any:
+        if "mem" in arg:
+            return self._mems[arg["mem"]]
+        return np.int32(arg["i32"]) if "i32" in arg else np.float32(arg["f32"])
+
+
+def _check_names(feeds: Mapping[str, np.ndarray], ports: Mapping[str, Any]) -> None:
+    unknown, missing = sorted(set(feeds) - set(ports)), sorted(set(ports) - set(feeds))
+    if unknown or missing:
+        words = [f"unknown input {unknown[0]!r}"] if unknown else []
+        words += [f"input {missing[0]!r} is missing"] if missing else []
+        raise InputError(f"{', '.join(words)}; the model's inputs are {', '.join(sorted(ports))}")
+
+
+def _fission(cl: Any, device: OpenCLDevice, threads: int | None) -> Any:
+    """The device itself, or its sub-device with ``threads`` compute units."""
+    if threads is None or threads == device.compute_units:
+        return device.handle
+    if device.device_class != "cpu":
+        raise DeviceError(f"{device.name!r} is a GPU: a thread count does not apply to it")
+    if threads > device.compute_units:
+        raise DeviceError(f"{threads} threads asked, {device.device} has {device.compute_units} compute units")
+    try:
+        prop = cl.device_partition_property
+        return device.handle.create_sub_devices([prop.BY_COUNTS, threads, prop.BY_COUNTS_LIST_END])[0]
+    except cl.Error as error:
+        raise DeviceError(f"{device.device} cannot be limited to {threads} threads: {error}") from error
+
+
+def _store(path: Path, data: bytes) -> None:
+    """Keep a kernel binary; a cache that cannot be written costs time, not correctness."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError:
+        return
