@@ -30,12 +30,11 @@ def test_between_block_noise_widens_the_interval():
     assert lo < np.median(pooled) < hi
 
 
-def test_value_is_the_median_of_block_medians_and_the_seed_fixes_the_interval():
+def test_value_is_the_median_of_block_medians_and_repeats():
     blocks = _sample(np.random.default_rng(3), 5, 10, 0.02, 0.01)
     first = hierarchical_median_ci(blocks, seed=3)
     assert first[0] == np.median([np.median(b) for b in blocks])
     assert first == hierarchical_median_ci(blocks, seed=3)
-    assert first != hierarchical_median_ci(blocks, seed=4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 31])
