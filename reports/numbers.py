@@ -24,7 +24,7 @@ TABLES = tuple(f"t{i}" for i in range(1, 8))
 class Published:
     """One printed number.
 
-    ``conditions`` holds what the paper says about how it was got: device, precision, model, ratio, dataset, backend.
+    ``conditions`` holds what the paper says about how it was got: device, precision, model, ratio, ...
     ``place`` is where it stands; ``unit`` is the unit of ``value`` (ms, MB, %, x, M, G, ...).
     """
 
@@ -191,7 +191,7 @@ def _externals() -> dict[str, External]:
 
 
 def figure1_accuracies() -> list[dict[str, Any]]:
-    """``{model, top1, source, published}`` for Figure 1: the paper's number, else that of the model's own paper."""
+    """Figure 1's accuracies (model, top1, source, published): the paper's own number where it has one."""
     rows = [
         {
             "model": m,

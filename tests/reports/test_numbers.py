@@ -1,4 +1,4 @@
-"""The published numbers: complete against the tables' shapes, unique, and in the paper's text if it is at hand."""
+"""The published numbers: complete against the tables' shapes, unique, and in the paper's text if at hand."""
 
 import os
 import re
