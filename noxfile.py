@@ -1,4 +1,4 @@
-"""Everything a person runs, by one name each: `nox -l` lists it, `nox -s NAME -- ARGUMENTS` passes arguments on.
+"""Everything a person runs, by name: `nox -l` lists it, `nox -s NAME -- ARGUMENTS` passes arguments on.
 
 All sessions share one virtual environment, `.nox/env`, built by the session `env` on first use and again only
 when pyproject.toml changes. Inside an environment that has the extra `all` already, `nox --no-venv -s NAME`
@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -19,7 +20,7 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
-OWN = {"venv_backend": "none", "requires": ["env"]}
+OWN: dict[str, Any] = {"venv_backend": "none", "requires": ["env"]}
 # A measuring session exists where its code exists: name -> (module, file that must be there, what it does).
 COMMANDS = {
     "devices": ("bench", "bench/devices_command.py", "List devices: what is reachable, and why not."),
@@ -63,7 +64,8 @@ def env(session: nox.Session) -> None:
         missing = [name for name in ("torch", "onnxruntime", "pyopencl", "typer", "pytest") if not _has(name)]
         if missing:
             session.error(
-                f"--no-venv: this environment lacks {', '.join(missing)}; pip install -e '.[all]' here, or drop --no-venv"
+                f"--no-venv: this environment lacks {', '.join(missing)}; "
+                "run pip install -e '.[all]' in it, or drop --no-venv"
             )
         return
     stamp = Path(session.virtualenv.location) / "installed"
@@ -84,7 +86,7 @@ def _add_command(name: str, package: str, summary: str) -> None:
         _module(session, package, name, *session.posargs)
 
     command.__doc__ = summary
-    nox.session(command, name=name, default=False, **OWN)
+    nox.session(name=name, default=False, **OWN)(command)
 
 
 for _name, (_package, _file, _summary) in COMMANDS.items():

@@ -1,0 +1,164 @@
+"""PyTorch, eager and compiled, on the module that the ONNX file was exported from.
+
+The module comes from a factory named in the options (``torch_module = "package:function"``, called with
+``options["model"]``), because this package may not know the harness's model registry. The same seed gives the
+same weights as the ONNX file; the harness's error check would show any difference.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from baselines.base import Backend, Description, OpTime, RunConfig, Unavailable, Unsupported
+from baselines.common import check_feeds, first_line, read_interface
+
+
+class TorchBackend(Backend):
+    """PyTorch eager: the CPU, or CUDA where the device asked for is an NVIDIA GPU."""
+
+    name: ClassVar[str] = "torch"
+
+    def prepare(self, onnx_path: Path, config: RunConfig) -> None:
+        """Build the module, set threads and read them back."""
+        try:
+            import torch
+        except ImportError as error:
+            raise Unavailable("torch is not installed; pip install torch") from error
+        self._torch = torch
+        self._device = _torch_device(torch, config)
+        torch.set_num_threads(config.threads)
+        if torch.get_num_threads() != config.threads:
+            raise Unsupported(
+                f"torch set {torch.get_num_threads()} threads where {config.threads} were asked"
+            )
+        self._interface = read_interface(onnx_path)
+        self._dtype = {"fp32": torch.float32, "fp16": torch.float16}[config.precision]
+        module = _module(config).eval().to(device=self._device, dtype=self._dtype)
+        self._module = self._finish(module)
+        self._results: tuple[Any, ...] = ()
+
+    def _finish(self, module: Any) -> Any:
+        return module
+
+    def describe(self) -> Description:
+        """Version, device and the threads read back."""
+        torch = self._torch
+        details = {
+            "threads": torch.get_num_threads(),
+            "interop_threads": torch.get_num_interop_threads(),
+            "device": str(self._device),
+            "dtype": str(self._dtype),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+        }
+        kind = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "CPU"
+        return Description(torch.__version__, f"PyTorch {self._mode} on {kind}", details)
+
+    @property
+    def _mode(self) -> str:
+        return "eager"
+
+    def stage(self, feeds: Mapping[str, np.ndarray]) -> None:
+        """Copy the inputs to the device (and round them to the precision asked)."""
+        tensors = [self._torch.from_numpy(a.copy()) for a in check_feeds(self._interface, feeds)]
+        self._inputs = [
+            t.to(self._device, self._dtype) if t.is_floating_point() else t.to(self._device) for t in tensors
+        ]
+        self._synchronize()
+
+    def execute(self) -> None:
+        """One inference; on CUDA until the device has finished."""
+        with self._torch.inference_mode():
+            out = self._module(*self._inputs)
+        self._synchronize()
+        self._results = tuple(out) if isinstance(out, tuple | list) else (out,)
+
+    def _synchronize(self) -> None:
+        if self._device.type == "cuda":
+            self._torch.cuda.synchronize(self._device)
+
+    def fetch(self) -> dict[str, np.ndarray]:
+        """Outputs of the last run as float32, by ONNX output name."""
+        names = [p.name for p in self._interface.outputs]
+        return {n: r.float().cpu().numpy() for n, r in zip(names, self._results, strict=True)}
+
+    def profile(self, feeds: Mapping[str, np.ndarray], repeats: int) -> list[OpTime]:
+        """Self time per ATen operator from torch.profiler: per call order, the median over ``repeats`` runs."""
+        torch = self._torch
+        self.stage(feeds)
+        self.execute()
+        runs: list[dict[str, float]] = []
+        for _ in range(repeats):
+            with torch.profiler.profile() as profiler:
+                self.execute()
+            total: dict[str, float] = defaultdict(float)
+            for event in profiler.key_averages():
+                own = getattr(event, "self_device_time_total", 0.0) or 0.0
+                total[event.key] += (own if self._device.type == "cuda" else event.self_cpu_time_total) / 1e3
+            runs.append(total)
+        names = sorted({name for run in runs for name in run})
+        return [
+            OpTime(name, name, statistics.median(run.get(name, 0.0) for run in runs), "torch-profiler")
+            for name in names
+        ]
+
+    def close(self) -> None:
+        """Drop the module."""
+        self._module = None
+        self._results = ()
+
+
+class TorchCompileBackend(TorchBackend):
+    """``torch.compile`` (inductor). Its compilation is part of ``prepare``; needs a C++ compiler on CPUs."""
+
+    name: ClassVar[str] = "torch-compile"
+
+    @property
+    def _mode(self) -> str:
+        return "inductor"
+
+    def _finish(self, module: Any) -> Any:
+        torch = self._torch
+        compiled = torch.compile(module, dynamic=False)
+        zeros = [torch.zeros(p.shape, dtype=getattr(torch, p.dtype)) for p in self._interface.inputs]
+        inputs = [
+            z.to(self._device, self._dtype) if z.is_floating_point() else z.to(self._device) for z in zeros
+        ]
+        try:
+            with torch.inference_mode():
+                compiled(*inputs)
+        except Exception as error:  # inductor wraps compiler and lowering errors in many classes
+            text = first_line(error)
+            if "compiler" in text.lower() or "g++" in text.lower():
+                raise Unavailable(f"torch.compile needs a C++ compiler (apt install g++): {text}") from error
+            raise Unsupported(f"torch.compile: {text}") from error
+        return compiled
+
+
+def _torch_device(torch: Any, config: RunConfig) -> Any:
+    kind = config.options.get("device_class", "cpu")
+    if config.device not in ("local", "local-cpu", "local-gpu"):
+        raise Unsupported(f"torch runs on this computer's CPU or CUDA GPU, not on device {config.device!r}")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if kind == "nvidia" and torch.cuda.is_available():
+        return torch.device("cuda")
+    raise Unavailable(
+        "this torch cannot use the GPU that was asked for (no CUDA device); compare on local-cpu"
+    )
+
+
+def _module(config: RunConfig) -> Any:
+    factory, model = config.options.get("torch_module"), config.options.get("model")
+    if not factory or not model:
+        raise Unsupported("torch needs the model's PyTorch source (options torch_module and model)")
+    if str(model).startswith("onnx:"):
+        raise Unsupported("torch needs the model's PyTorch source; an ONNX file carries none")
+    package, _, function = str(factory).partition(":")
+    return getattr(importlib.import_module(package), function)(model)

@@ -1,0 +1,46 @@
+"""``python -m bench devices``: every entry of devices.yaml, reachable or not."""
+
+from __future__ import annotations
+
+import json as json_module
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench import devices as d
+from bench import options as o
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("devices")(devices)
+
+
+def devices(json: o.Json = None) -> None:
+    """List every device of devices.yaml: what is reachable now, and what to do about the others.
+
+    Example: python -m bench devices
+    """
+    rows = [(name, device, d.probe(name, device)) for name, device in d.load_devices().items()]
+    if json is not None:
+        data = [
+            {
+                "device": n,
+                "title": v.title,
+                "transport": v.transport,
+                "reachable": r.reachable,
+                "detail": r.detail,
+            }
+            for n, v, r in rows
+        ]
+        text = json_module.dumps(data, indent=1)
+        print(text) if str(json) == "-" else json.write_text(text + "\n")
+        return
+    table = Table(header_style="bold", show_lines=True)
+    for heading in ("device", "what it is", "reachable", "found, or what to do"):
+        table.add_column(heading)
+    for name, device, reach in rows:
+        mark = "[green]yes[/green]" if reach.reachable else "[yellow]no[/yellow]"
+        table.add_row(name, device.title, mark, reach.detail)
+    Console().print(table)

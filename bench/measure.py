@@ -1,0 +1,128 @@
+"""The clocks: latency and peak memory of one prepared backend inside a worker process.
+
+Only ``execute`` is timed. Warm-up is stored, not thrown away, and ends when two adjacent windows agree; a
+block that never gets there is ``unstable``, it is not averaged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from baselines.base import Backend
+from bench.protocol import Request
+from bench.stats.steady import steady_start
+
+WINDOW = 8
+TOLERANCE = 0.05
+# A shorter stretch says little about a level even when 50 iterations fit into it.
+LEAST_SECONDS = 0.5
+LEAST_SAMPLES = 5
+
+
+@dataclass
+class Session:
+    """What a metric gets: the prepared backend with its inputs staged, and the process's idle memory."""
+
+    backend: Backend
+    idle_kib: int
+    prepared_kib: int
+
+
+def latency(request: Request, session: Session) -> dict[str, Any]:
+    """Warm up to steady state, then sample ``execute``; all times in ms."""
+    execute = session.backend.execute
+    first = _timed(execute)
+    warmup, steady = warm_up(execute, request.warmup_seconds)
+    cpu, wall = time.process_time(), time.perf_counter()
+    samples = sample(execute, request.min_samples, request.min_seconds)
+    busy = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    status, reason = _judge(request, steady, busy)
+    return {
+        "status": status,
+        "reason": reason,
+        "first_ms": first,
+        "warmup_ms": warmup,
+        "samples_ms": samples,
+        "extra": {"source": "wall", "unit": "ms", "clock": "perf_counter_ns", "busy_cpus": busy},
+    }
+
+
+def _judge(request: Request, steady: bool, busy: float) -> tuple[str, str]:
+    """Processor time over wall time shows how many processors really worked, for every framework alike."""
+    if busy > request.threads + 0.3:
+        return (
+            "failed",
+            f"{request.threads} threads were asked, {busy:.1f} processors were busy: not a fair figure",
+        )
+    if not steady:
+        return "unstable", (
+            f"no steady state in {request.warmup_seconds:g} s: no two adjacent windows of {WINDOW} runs agreed "
+            f"within {TOLERANCE:.0%}"
+        )
+    return "measured", ""
+
+
+def memory(request: Request, session: Session) -> dict[str, Any]:
+    """Peak resident memory (MiB) of the whole process after a few inferences; one sample a process."""
+    first = _timed(session.backend.execute)
+    for _ in range(4):
+        session.backend.execute()
+    peak = status_kib("VmHWM")
+    mib = 1 / 1024
+    return {
+        "status": "measured",
+        "first_ms": first,
+        "samples_ms": [peak * mib],
+        "extra": {
+            "source": "rss",
+            "unit": "MiB",
+            "idle_mib": session.idle_kib * mib,
+            "prepared_mib": session.prepared_kib * mib,
+            "above_idle_mib": (peak - session.idle_kib) * mib,
+        },
+    }
+
+
+def warm_up(execute: Callable[[], None], limit_s: float) -> tuple[list[float], bool]:
+    """Run until two adjacent windows agree or ``limit_s`` is over: (all times in ms, reached steady state)."""
+    times: list[float] = []
+    end = time.perf_counter() + limit_s
+    while True:
+        times.append(_timed(execute))
+        if len(times) >= 2 * WINDOW and steady_start(times, WINDOW, TOLERANCE) is not None:
+            return times, True
+        if time.perf_counter() > end and len(times) >= LEAST_SAMPLES:
+            # A slow model cannot fill two windows in the time given: a window of two tells as much as it can.
+            short = len(times) < 2 * WINDOW
+            return times, short and steady_start(times, 2, 2 * TOLERANCE) is not None
+
+
+def sample(execute: Callable[[], None], least: int, seconds: float) -> list[float]:
+    """Times in ms of repeated runs: ``least`` of them and half a second, or as many as fit in ``seconds``."""
+    times: list[float] = []
+    start = time.perf_counter()
+    while True:
+        times.append(_timed(execute))
+        elapsed = time.perf_counter() - start
+        enough = len(times) >= least and elapsed >= min(LEAST_SECONDS, seconds)
+        if enough or (elapsed >= seconds and len(times) >= LEAST_SAMPLES):
+            return times
+
+
+def status_kib(field: str) -> int:
+    """A size of /proc/self/status in KiB (``VmHWM``: peak resident set, ``VmRSS``: now)."""
+    with Path("/proc/self/status").open() as stream:
+        for line in stream:
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
+def _timed(execute: Callable[[], None]) -> float:
+    start = time.perf_counter_ns()
+    execute()
+    return (time.perf_counter_ns() - start) / 1e6

@@ -1,0 +1,29 @@
+"""Where files live: the cache (rebuildable), the results (never rebuilt) and devices.yaml."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+PACKAGE = Path(__file__).parent
+RESULTS = Path("results")
+
+
+def cache_dir(*parts: str) -> Path:
+    """A folder of the user's cache, created. ``ECP_CACHE`` moves the whole cache."""
+    base = os.environ.get("ECP_CACHE")
+    root = Path(base) if base else Path(platformdirs.user_cache_dir("ecp-vit"))
+    folder = root.joinpath(*parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def devices_file() -> Path:
+    """devices.yaml: ``ECP_BENCH_DEVICES``, else the checkout's, else the copy inside the installed wheel."""
+    asked = os.environ.get("ECP_BENCH_DEVICES")
+    if asked:
+        return Path(asked)
+    checkout = PACKAGE.parent / "devices.yaml"
+    return checkout if checkout.is_file() else PACKAGE / "devices.yaml"

@@ -1,0 +1,246 @@
+"""What every measuring command does: check names, reach the device, plan, measure, show, write JSON."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from baselines import registry
+from bench import devices, plan
+from bench.cells import Cell, make_cells
+from bench.names import check_name, split_names
+from bench.options import RunOptions
+from bench.plan import Case, Step
+from bench.prepare import Prepared, prepare
+from bench.records import BlockRecord, RunFolder, iter_runs, read_records
+from bench.runner import Settings, device_lock, run_steps
+from bench.table import print_cells
+from bench.validity_machine import machine
+from ecp.errors import UsageError
+
+PRECISIONS = ("fp32", "fp16")
+DEFAULT_MODELS = ("vit_tiny", "ecp_vit_tiny")
+DEFAULT_BACKENDS = ("ecp", "onnxruntime", "torch")
+QUICK = Settings(min_samples=10, min_seconds=0.5, warmup_seconds=2.0)
+FAILED_STATUSES = ("failed", "unstable", "not-run")
+
+
+def measure(
+    metric: str,
+    options: RunOptions,
+    models: Sequence[str] = DEFAULT_MODELS,
+    backends: Sequence[str] = DEFAULT_BACKENDS,
+) -> int:
+    """Run one metric over models x backends as asked; the exit code. Tables go to stderr, JSON where asked."""
+    console = Console(stderr=options.json is not None and str(options.json) == "-")
+    cases = make_cases(metric, options, models, backends)
+    reach = devices.require(options.device)
+    folder, steps = _open_run(metric, options, cases)
+    console.print(f"device: {options.device}: {reach.detail}", highlight=False, markup=False)
+    with device_lock(options.device):
+        records, interrupted, problem = _carry_out(folder, steps, cases, reach, options, console)
+    cells = make_cells(cases, records, options.block_count)
+    print_cells(cells, console)
+    _write_json(cells, options.json)
+    console.print(f"raw samples: {folder.records_path}", highlight=False, markup=False, soft_wrap=True)
+    if problem is not None:
+        raise problem
+    if interrupted:
+        left = len(steps) - len({r.seq for r in records})
+        print(
+            f"interrupted; {left} blocks are left: the same command with --resume finishes them",
+            file=sys.stderr,
+        )
+        return 130
+    return exit_code(cells)
+
+
+def make_cases(
+    metric: str, options: RunOptions, models: Sequence[str], backends: Sequence[str]
+) -> list[Case]:
+    """Cases in the order of the table. Unknown names raise :class:`UsageError` before anything is measured."""
+    devices.get_device(options.device)
+    check_name("precision", options.precision, PRECISIONS)
+    threads = options.threads or min(2, len(os.sched_getaffinity(0)))
+    chosen_models = [check_model(name) for name in split_names(options.models, models)]
+    known = registry.names()
+    chosen_backends = [check_name("backend", n, known) for n in split_names(options.backends, backends)]
+    return [
+        Case(options.device, backend, model, metric, options.precision, threads)
+        for model in chosen_models
+        for backend in chosen_backends
+    ]
+
+
+def check_model(name: str) -> str:
+    """A model's name if the registry knows its form; the registry itself judges ``timm:``, ``onnx:`` and ``@``."""
+    from bench import models
+
+    if name.startswith(("timm:", "onnx:")):
+        return name
+    check_name("model", name.partition("@")[0], models.names())
+    return name
+
+
+def exit_code(cells: Sequence[Cell]) -> int:
+    """0 where every cell was measured or cannot be here (unsupported, unavailable), 1 where one failed."""
+    if all(c.status == "unavailable" for c in cells):
+        return 1
+    return int(any(c.status in FAILED_STATUSES for c in cells))
+
+
+def _open_run(metric: str, options: RunOptions, cases: Sequence[Case]) -> tuple[RunFolder, list[Step]]:
+    if options.resume:
+        return _find_interrupted(metric, options)
+    steps = plan.make_plan(cases, options.block_count, options.seed)
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = RunFolder(options.out / f"{stamp}-{metric}-{secrets.token_hex(3)}")
+    folder.create()
+    folder.write_run(
+        {
+            "schema_version": 1,
+            "run_id": folder.run_id,
+            "metric": metric,
+            "state": "started",
+            "request": request_of(options),
+            "command": ["bench", *sys.argv[1:]],
+            "environment": machine(),
+            "plan": plan.plan_to_json(steps),
+        }
+    )
+    return folder, steps
+
+
+def request_of(options: RunOptions) -> dict[str, Any]:
+    """What identifies a run for ``--resume``: the options that change what is measured."""
+    data = asdict(options)
+    for name in ("resume", "json", "out", "timeout"):
+        data.pop(name)
+    return data
+
+
+def _find_interrupted(metric: str, options: RunOptions) -> tuple[RunFolder, list[Step]]:
+    others = []
+    for path in reversed(list(iter_runs(options.out))):
+        folder = RunFolder(path)
+        run = folder.read_run()
+        if run.get("state") == "complete" or run.get("metric") != metric:
+            continue
+        if run.get("request") == request_of(options):
+            found = folder.repair()
+            if found:
+                print(found, file=sys.stderr)
+            folder.create()
+            return folder, plan.plan_from_json(run["plan"])
+        others.append(path.name)
+    hint = f"; interrupted runs with other options: {', '.join(others)}" if others else ""
+    raise UsageError(f"--resume: no interrupted {metric} run with these options in {options.out}{hint}")
+
+
+def _carry_out(
+    folder: RunFolder,
+    steps: Sequence[Step],
+    cases: Sequence[Case],
+    reach: devices.Reach,
+    options: RunOptions,
+    console: Console,
+) -> tuple[list[BlockRecord], bool, Exception | None]:
+    """(records of the whole run, interrupted by Ctrl-C, an error that stopped it)."""
+    earlier = read_records(folder.records_path)
+    for finding in earlier.findings:
+        print(finding, file=sys.stderr)
+    have = {r.seq for r in earlier.records}
+    todo = [s for s in steps if s.seq not in have and not _settled(s.case, earlier.records)]
+    settings = QUICK if options.quick else Settings()
+    settings = Settings(**{**asdict(settings), "timeout_s": options.timeout})
+    interrupted, problem = False, None
+    try:
+        prepared = _prepare({c.model for c in cases}, console)
+        _note_models(folder, prepared, reach)
+        with _progress(console) as progress:
+            task = progress.add_task("", total=len(todo))
+            run_steps(
+                todo,
+                prepared,
+                reach.device_class,
+                settings,
+                folder,
+                starting=lambda step: progress.update(task, description=step.case.label),
+                done=lambda step, record: progress.advance(task),
+            )
+    except KeyboardInterrupt:
+        interrupted = True
+    except Exception as error:
+        problem = error
+    records = read_records(folder.records_path).records
+    _finish(folder, "interrupted" if interrupted else "stopped" if problem else "complete")
+    return records, interrupted, problem
+
+
+def _settled(case: Case, records: Sequence[BlockRecord]) -> bool:
+    return any(
+        r.status in ("unsupported", "unavailable")
+        and (r.cell.backend, r.cell.model) == (case.backend, case.model)
+        for r in records
+    )
+
+
+def _prepare(models: set[str], console: Console) -> dict[str, Prepared]:
+    prepared = {}
+    for name in sorted(models):
+        with console.status(f"{name}: export, inputs and float64 reference (once, then cached)"):
+            prepared[name] = prepare(name)
+    return prepared
+
+
+def _note_models(folder: RunFolder, prepared: dict[str, Prepared], reach: devices.Reach) -> None:
+    run = folder.read_run()
+    run["models"] = {name: {"sha256": p.sha256, **p.info} for name, p in prepared.items()}
+    run["device"] = {"detail": reach.detail, "device_class": reach.device_class}
+    folder.write_run(run)
+
+
+def _finish(folder: RunFolder, state: str) -> None:
+    folder.close()
+    try:
+        run = folder.read_run()
+        folder.write_run({**run, "state": state})
+    except Exception as error:
+        # The records are what counts; a run whose state could not be written is found by --resume again.
+        print(f"note: {error}", file=sys.stderr)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("blocks,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+    )
+
+
+def _write_json(cells: Sequence[Cell], target: Path | None) -> None:
+    if target is None:
+        return
+    text = json.dumps([c.to_dict() for c in cells], indent=1, allow_nan=False)
+    if str(target) == "-":
+        print(text)
+        return
+    try:
+        target.write_text(text + "\n")
+    except OSError as error:
+        raise UsageError(f"--json {target}: {error.strerror or error}; the raw samples are kept") from error
