@@ -83,7 +83,7 @@ def _(n: Reader) -> Outcome:
 )
 def _(n: Reader) -> Outcome:
     ratios = [f"0.{i}" for i in range(1, 10)]
-    values = {}
+    values: dict[str, float] = {}
     for size in ("tiny", "small", "base"):
         best = max(n(f"t3.ecp_vit_{size}.{r}") for r in ratios)
         values[size] = best - n(f"t3.ecp_vit_{size}.1.0")

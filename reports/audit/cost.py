@@ -49,7 +49,7 @@ def _(n: Reader) -> Outcome:
     formula="counted from the architecture",
 )
 def _(n: Reader) -> Outcome:
-    values = {}
+    values: dict[str, float] = {}
     for s in ("small", "base"):
         values |= {f"{s} params M": vit_math.params(s), f"{s} MACs G": vit_math.macs(s)}
     ok = all(

@@ -1,0 +1,151 @@
+"""From published grid and records to a rebuilt table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from reports import numbers
+from reports.measured import Measured, Store, canonical
+from reports.numbers import Column, PaperTable, Row
+from reports.tables import find, specs
+from reports.verdicts import Judged, Match, Reference, judge
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One cell: what the paper prints (None: ``-``), what was measured (interval, or None), and the
+    verdict."""
+
+    row: Row
+    column: Column
+    published: numbers.Published | None
+    found: find.Found
+    judged: Judged | None
+    command: str
+
+
+@dataclass(frozen=True)
+class RebuiltTable:
+    """A paper table with the measurements of one device and precision beside each published number.
+
+    ``further``: columns that the paper does not have (other frameworks), by backend, then by row id.
+    """
+
+    paper: PaperTable
+    device: str
+    precision: str
+    cells: dict[tuple[str, str], TableCell]
+    further: dict[str, dict[str, find.Found]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """``t7-local-fp32``: unique among rebuilt tables."""
+        return "-".join(p for p in (self.paper.id, self.device, self.precision) if p)
+
+    def row_cells(self, row: Row) -> list[TableCell]:
+        """The cells of one row in column order."""
+        return [self.cells[row.id, c.id] for c in self.paper.columns]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many published cells got which verdict."""
+        return Counter(str(c.judged.match) for c in self.cells.values() if c.judged)
+
+    @property
+    def measured_count(self) -> int:
+        """Published cells with a measurement beside them."""
+        return sum(c.judged is not None and c.judged.match != Match.NOT_MEASURED for c in self.cells.values())
+
+
+def groups(store: Store, device: str | None = None) -> list[tuple[str, str]]:
+    """(device, precision) pairs that have measurements, most cells first; ``device`` keeps only that one.
+
+    A device that was asked for and has no record still gives one pair, so that its tables say what is
+    missing.
+    """
+    counted = Counter(
+        (c.device, c.precision) for c in store.latest.values() if c.device and c.metric in find.ON_DEVICE
+    )
+    pairs = [pair for pair, _ in counted.most_common()]
+    if device is None:
+        return pairs or [("local", "fp32")]
+    return [p for p in pairs if p[0] == device] or [(device, "fp16" if device in find.PHONES else "fp32")]
+
+
+def build(table_id: str, store: Store, device: str, precision: str) -> RebuiltTable:
+    """Rebuild ``t1`` .. ``t7`` for one device and precision (accuracy tables do not depend on either)."""
+    paper = numbers.table(table_id)
+    spec = specs.SPECS[table_id]
+    context = find.Context(store, device, precision)
+    found = {(r.id, c.id): spec.find(context, r, c) for r in paper.rows for c in paper.columns}
+    cells = {
+        (r.id, c.id): _cell(paper, spec, context, r, c, found) for r in paper.rows for c in paper.columns
+    }
+    on_device = spec.per_device
+    return RebuiltTable(
+        paper,
+        device if on_device else "",
+        precision if on_device else "",
+        cells,
+        _further(spec, context, paper),
+        spec.notes(context),
+    )
+
+
+def _cell(
+    paper: PaperTable,
+    spec: specs.Spec,
+    context: find.Context,
+    row: Row,
+    column: Column,
+    found: dict[tuple[str, str], find.Found],
+) -> TableCell:
+    published = paper.values.get((row.id, column.id))
+    mine = found[row.id, column.id]
+    command = spec.command(context, row, column)
+    if published is None:
+        return TableCell(row, column, None, mine, None, command)
+    reference = None
+    target = spec.reference(row.id, column.id)
+    if target and target in paper.values:
+        name = next(r.header for r in paper.rows if r.id == target[0])
+        if target[1] != column.id:
+            name = next(c.header for c in paper.columns if c.id == target[1])
+        reference = Reference(name, paper.values[target].value, found[target].interval)
+    elif target == find.ONE:
+        reference = Reference("1x", 1.0, (1.0, 1.0))
+    judged = judge(
+        published.value, mine.interval, str(column.conditions["metric"]), mine.unlike, reference, command
+    )
+    return TableCell(row, column, published, mine, judged, command)
+
+
+def _further(spec: specs.Spec, context: find.Context, paper: PaperTable) -> dict[str, dict[str, find.Found]]:
+    """Frameworks that the paper does not have, where at least one row was tried."""
+    extra: dict[str, dict[str, find.Found]] = {}
+    for backend in spec.further_backends(context):
+        by_row = {r.id: spec.find_further(context, r, backend) for r in paper.rows}
+        if any(f.interval or f.status for f in by_row.values()):
+            extra[backend] = by_row
+    return extra
+
+
+def every(store: Store, device: str | None = None) -> Iterator[RebuiltTable]:
+    """All rebuilt tables: per device and precision where the table depends on them, once otherwise."""
+    pairs = groups(store, device)
+    for table_id in numbers.TABLES:
+        for d, p in pairs if specs.SPECS[table_id].per_device else pairs[:1]:
+            yield build(table_id, store, d, p)
+
+
+def latency_of(store: Store, device: str, precision: str, backend: str, model: str) -> Measured | None:
+    """The newest measured latency cell, or None."""
+    for cell in store.find(
+        device=device, precision=precision, backend=backend, model=canonical(model), metric="latency"
+    ):
+        if cell.ok:
+            return cell
+    return None

@@ -1,0 +1,218 @@
+"""Where a cell's measurement comes from: one finder per table, over the records of a device and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from reports import costs, profiles
+from reports.measured import Measured, Store, canonical
+from reports.numbers import Column, Row
+
+PHONES = ("oneplus11", "xiaomi6")
+ON_DEVICE = ("latency", "memory", "profile", "cache")
+ONE = ("", "1")
+# What stands for a column of the paper, in order of preference: a phone's GPU first, then the same
+# framework's CPU.
+FRAMEWORKS = {
+    "tnn": ("tnn",),
+    "tvm": ("tvm-opencl", "tvm"),
+    "mnn": ("mnn-opencl", "mnn"),
+    "ecp": ("ecp", "ecp-native"),
+}
+NOTHING = "no record"
+
+
+@dataclass(frozen=True)
+class Context:
+    """For which device and precision a table is rebuilt, from which records."""
+
+    store: Store
+    device: str
+    precision: str
+
+    def cell(self, metric: str, model: str, backend: str) -> Measured | None:
+        """The newest cell of this device and precision, measured or not."""
+        cells = self.store.find(
+            device=self.device, precision=self.precision, metric=metric, model=model, backend=backend
+        )
+        return cells[-1] if cells else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the records say for one cell. ``interval`` None: nothing measured; then status and reason may
+    say why."""
+
+    interval: tuple[float, float] | None = None
+    value: float | None = None
+    unit: str = ""
+    source: str = ""
+    backend: str = ""
+    status: str = ""
+    reason: str = ""
+    unlike: list[str] = field(default_factory=list)
+    cell: Measured | None = None
+
+    @classmethod
+    def of(cls, cell: Measured | None, unlike: list[str], value: float | None = None) -> Found:
+        """From a measured cell; ``value`` takes the place of the cell's own (a part of a profile)."""
+        if cell is None:
+            return cls()
+        number = cell.value if value is None else value
+        if cell.status != "measured" or number is None:
+            return cls(status=cell.status, reason=cell.reason, backend=cell.backend, cell=cell)
+        ci = cell.ci if value is None and cell.ci else (number, number)
+        return cls(ci, number, cell.unit, cell.source, cell.backend, cell.status, "", unlike, cell)
+
+    @classmethod
+    def number(cls, value: float, unit: str, source: str, unlike: list[str] | None = None) -> Found:
+        """A number that is counted or computed rather than sampled."""
+        return cls((value, value), value, unit, source, status="measured", unlike=unlike or [])
+
+
+def unlike_device(context: Context) -> list[str]:
+    """Which of the paper's device conditions this device does not share."""
+    found = [] if context.device == "oneplus11" else [f"device {context.device}"]
+    return found if context.precision == "fp16" else [*found, context.precision]
+
+
+Find = Callable[[Context, Row, Column], Found]
+
+
+def model_of(row: Row, column: Column) -> str:
+    """The registry's model name for a cell: the row's model at the column's core ratio."""
+    model = str(row.conditions["model"])
+    ratio = column.conditions.get("ratio", row.conditions.get("ratio"))
+    if isinstance(ratio, float) and model.startswith("ecp_"):
+        return model.removeprefix("ecp_") if ratio == 1.0 else canonical(f"{model}@{ratio}")
+    return model
+
+
+def first_backend(context: Context, metric: str, model: str, backends: tuple[str, ...]) -> Measured | None:
+    """The first backend that measured; else the first that says why not; else None."""
+    cells = [c for b in backends if (c := context.cell(metric, model, b))]
+    return next((c for c in cells if c.status == "measured"), cells[0] if cells else None)
+
+
+def find_t7(context: Context, row: Row, column: Column) -> Found:
+    """Latency of the framework; the last column is the mean speedup over what was measured of TVM and MNN."""
+    if column.id == "speedup":
+        return _speedup(context, row)
+    backends = FRAMEWORKS[str(column.conditions["backend"])]
+    return Found.of(
+        first_backend(context, "latency", model_of(row, column), backends), unlike_device(context)
+    )
+
+
+def _speedup(context: Context, row: Row) -> Found:
+    model = str(row.conditions["model"])
+    ours = first_backend(context, "latency", model, FRAMEWORKS["ecp"])
+    others = [first_backend(context, "latency", model, FRAMEWORKS[f]) for f in ("tvm", "mnn")]
+    there = [o for o in others if o is not None and o.ok]
+    if ours is None or not ours.ok or not there:
+        return Found()
+    ratios = [(o.value or 0) / (ours.value or 1) for o in there]
+    low = [(o.ci or (o.value, 0))[0] / (ours.ci or (0, ours.value))[1] for o in there]  # type: ignore[operator]
+    high = [(o.ci or (0, o.value))[1] / (ours.ci or (ours.value, 0))[0] for o in there]  # type: ignore[operator]
+    n = len(ratios)
+    unlike = unlike_device(context)
+    unlike += [] if n == 2 else [f"only over {there[0].backend}"]
+    return Found(
+        (sum(low) / n, sum(high) / n), sum(ratios) / n, "x", "computed", status="measured", unlike=unlike
+    )
+
+
+def find_t1(context: Context, row: Row, column: Column) -> Found:
+    """Parts of a profile; the framework is the one that Table 1 agrees with (MNN), else any that has a
+    profile."""
+    model = model_of(row, column)
+    cells = [
+        c
+        for c in context.store.find(
+            device=context.device, precision=context.precision, model=model, metric="profile"
+        )
+    ]
+    order = [*FRAMEWORKS["mnn"], "onnxruntime", "openvino", "tvm", "torch"]
+    cells.sort(key=lambda c: order.index(c.backend) if c.backend in order else len(order))
+    for cell in cells:
+        split = profiles.split(cell)
+        if split and column.id == "layout":
+            return Found.of(cell, [*unlike_device(context), cell.backend], split.layout_ms)
+        if split and column.id == "compute":
+            return Found.of(cell, [*unlike_device(context), cell.backend], split.compute_ms)
+        size = profiles.intermediate_mb(cell)
+        if size is not None and column.id == "intermediate":
+            return Found.of(cell, [*unlike_device(context), cell.backend], size)
+    return Found.of(cells[0] if cells else None, [])
+
+
+def find_t6(context: Context, row: Row, column: Column) -> Found:
+    """Memory and latency of this project's compiler, miss rates of whatever source recorded them."""
+    model = str(row.conditions["model"])
+    metric = str(column.conditions["metric"])
+    unlike = unlike_device(context)
+    if metric != "cache":
+        return Found.of(first_backend(context, metric, model, FRAMEWORKS["ecp"]), unlike)
+    level = str(column.conditions["level"])
+    cells = context.store.find(device=context.device, model=model, metric="cache")
+    for cell in cells:
+        rate = profiles.miss_rate(cell, level)
+        if rate is not None:
+            return Found.of(cell, [*unlike, cell.source or "counter"], rate)
+    return Found.of(cells[0] if cells else None, unlike)
+
+
+def find_accuracy(context: Context, model: str, dataset: str) -> Found:
+    """Top-1 on the paper's data set where it was measured, else on another (then it is unlike)."""
+    cells = [
+        c for metric in ("accuracy", "train") for c in context.store.find(model=model, metric=metric) if c.ok
+    ]
+    same = [c for c in cells if profiles.dataset(c) == dataset]
+    pool = same or cells
+    if not pool:
+        said = context.store.find(model=model, metric="accuracy")
+        return Found.of(said[-1], []) if said else Found()
+    cell = pool[-1]
+    unlike = [] if same else [f"data {profiles.dataset(cell) or 'unnamed'}"]
+    return Found.of(cell, unlike, profiles.percent(cell))
+
+
+def find_t2(context: Context, row: Row, column: Column) -> Found:
+    """Accuracy from records; parameters and MACs counted from the network itself."""
+    model = str(row.conditions["model"])
+    if column.id == "top1":
+        return find_accuracy(context, model, "imagenet")
+    if column.id == "res":
+        return Found.number(224.0, "px", "model registry")
+    counted = costs.of(model)
+    if counted is None:
+        return Found(status="unavailable", reason=f"{model} is not in the model registry")
+    value = counted.params_m if column.id == "params" else counted.macs_g
+    return Found.number(value, column.unit, counted.source)
+
+
+def find_t3(context: Context, row: Row, column: Column) -> Found:
+    """Accuracy at the column's core ratio."""
+    return find_accuracy(context, model_of(row, column), "imagenet")
+
+
+def find_t4(context: Context, row: Row, column: Column) -> Found:
+    """As Table 2, on Tiny-ImageNet."""
+    if column.id == "top1":
+        return find_accuracy(context, str(row.conditions["model"]), "tiny-imagenet")
+    return find_t2(context, row, column)
+
+
+def find_t5(context: Context, row: Row, column: Column) -> Found:
+    """Accuracy on one of two data sets; the gain is the difference of the two rows where both were
+    measured."""
+    dataset = str(column.conditions["dataset"])
+    if column.id.endswith("_gain"):
+        ecp, vit = (find_accuracy(context, m, dataset) for m in ("ecp_vit_small", "vit_small"))
+        if ecp.interval is None or vit.interval is None or ecp.unlike != vit.unlike:
+            return Found()
+        gain = (ecp.value or 0) - (vit.value or 0)
+        ends = (ecp.interval[0] - vit.interval[1], ecp.interval[1] - vit.interval[0])
+        return Found(ends, gain, "points", "computed", status="measured", unlike=ecp.unlike)
+    return find_accuracy(context, str(row.conditions["model"]), dataset)

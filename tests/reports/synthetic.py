@@ -1,0 +1,175 @@
+"""Invented records for tests only: two runs on two days, several metrics, some failures. Never a result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bench.records import BlockRecord, CellKey, RunFolder
+
+LATENCY = {
+    "vit_tiny": {"ecp": 8.0, "mnn": 15.0, "tvm": 20.0, "onnxruntime": 10.5},
+    "ecp_vit_tiny": {"ecp": 7.4, "mnn": 16.0, "tvm": 33.0, "onnxruntime": 10.9},
+    "vit_small": {"ecp": 24.0, "mnn": 41.0, "tvm": 60.0, "onnxruntime": 32.0},
+    "ecp_vit_small": {"ecp": 26.0, "mnn": 40.0, "tvm": 75.0, "onnxruntime": 31.0},
+    "vit_base": {"ecp": 95.0, "mnn": 180.0, "tvm": 240.0, "onnxruntime": 131.0},
+}
+SHA = "0" * 64
+
+
+def key(model: str, backend: str, metric: str) -> CellKey:
+    return CellKey("local", backend, "1.0", model, SHA, "fp32", metric)
+
+
+def report(nodes: int = 620) -> dict[str, object]:
+    return {
+        "imported_nodes": nodes,
+        "transformative_nodes": 200,
+        "eliminated": 199,
+        "launches": 63,
+        "layout_launches": 0,
+        "materialized": [["/head/Gather", "only the class token is read"]],
+        "arena_bytes": 3_000_000,
+        "naive_bytes": 90_000_000,
+        "macs": 1_254_000_000,
+        "compile_seconds": 2.5,
+    }
+
+
+def latency_records(rng: np.random.Generator, run: str, scale: float) -> list[BlockRecord]:
+    records = []
+    for block in range(4):
+        for model, by_backend in LATENCY.items():
+            for backend, level in by_backend.items():
+                mean = level * scale * rng.normal(1, 0.005)
+                samples = (mean * (1 + np.abs(rng.normal(0, 0.01, 12)))).round(4).tolist()
+                records.append(
+                    BlockRecord(
+                        run,
+                        len(records),
+                        block,
+                        key(model, backend, "latency"),
+                        "measured",
+                        warmup_ms=[2 * mean, 1.1 * mean],
+                        samples_ms=samples,
+                        first_ms=3 * mean,
+                        compile_s=1.5,
+                        error={"max_abs": 1e-5, "ref": "float64", "limit": 1e-3},
+                        env_before={"unix_time": 1.0, "load_1min": 0.1, "affinity": [0, 1]},
+                        env_after={"unix_time": 2.0, "load_1min": 0.2, "affinity": [0, 1]},
+                        extra={
+                            "unit": "ms",
+                            "source": "wall",
+                            "details": report() if backend == "ecp" else {},
+                            "true_backend": f"{backend} <b>cpu</b>",
+                            "threads": 2,
+                        },
+                    )
+                )
+    missing = key("vit_tiny", "tnn", "latency")
+    records.append(
+        BlockRecord(run, len(records), 0, missing, "unavailable", "TNN is not installed; build it first")
+    )
+    return records
+
+
+def other_records(run: str) -> list[BlockRecord]:
+    launches = [
+        {
+            "name": f"k{i}",
+            "op_type": kind,
+            "ms": ms,
+            "class": cls,
+            "source": "device-event",
+            "details": {"flops": f, "bytes": b},
+        }
+        for i, (kind, cls, ms, f, b) in enumerate(
+            [
+                ("matmul", "compute", 4.0, 2e9, 8e6),
+                ("attention", "compute", 1.0, 2e8, 4e6),
+                ("norm", "compute", 0.5, 1e6, 2e6),
+            ]
+        )
+    ]
+    mnn = [
+        {"name": "r", "op_type": "Raster", "ms": 5.0, "class": "layout", "source": "wall", "details": {}},
+        {"name": "m", "op_type": "MatMul", "ms": 10.0, "class": "compute", "source": "wall", "details": {}},
+    ]
+    source = {"source": "device-event", "details": report()}
+    return [
+        BlockRecord(
+            run, 0, 0, key("vit_tiny", "ecp", "profile"), "measured", extra={**source, "operators": launches}
+        ),
+        BlockRecord(run, 1, 0, key("vit_base", "mnn", "profile"), "measured", extra={"operators": mnn}),
+        BlockRecord(
+            run, 2, 0, key("vit_base", "ecp", "memory"), "measured", samples_ms=[410.0], extra={"unit": "MiB"}
+        ),
+        BlockRecord(
+            run,
+            3,
+            0,
+            key("ecp_vit_base", "ecp", "memory"),
+            "measured",
+            samples_ms=[405.0],
+            extra={"unit": "MiB"},
+        ),
+    ]
+
+
+def accuracy_cells() -> list[dict[str, object]]:
+    rows = [
+        ("vit_small", 90.0),
+        ("ecp_vit_small", 91.0),
+        ("ecp_vit_small@0.3", 84.0),
+        ("ecp_vit_tiny@0.5", 71.4),
+    ]
+    return [
+        {
+            "device": "local",
+            "backend": "torch",
+            "backend_version": "2",
+            "model": model,
+            "model_sha256": SHA,
+            "precision": "fp32",
+            "metric": "accuracy",
+            "status": "measured",
+            "value": value,
+            "unit": "%",
+            "ci": [value - 1, value + 1],
+            "blocks": [],
+            "source": "labels",
+            "reason": "",
+            "extra": {"dataset": "imagenet" if "tiny" in model else "stl10"},
+        }
+        for model, value in rows
+    ]
+
+
+def write_run(folder: Path, records: list[BlockRecord], metric: str, stamp: str) -> None:
+    run = RunFolder(folder)
+    run.create()
+    run.write_run(
+        {
+            "schema_version": 1,
+            "run_id": f"{stamp}T100000Z-{metric}-aaaaaa",
+            "metric": metric,
+            "state": "complete",
+            "host": {"cpu_model": "invented processor", "cpus": 2},
+            "command": ["bench", metric],
+        }
+    )
+    for record in records:
+        run.append(record)
+    run.close()
+
+
+def write_all(folder: Path) -> Path:
+    """A records folder with three runs."""
+    rng = np.random.default_rng(0)
+    write_run(folder / "2026-01-01-latency", latency_records(rng, "a", 1.2), "latency", "20260101")
+    write_run(folder / "2026-01-02-latency", latency_records(rng, "b", 1.0), "latency", "20260102")
+    write_run(folder / "2026-01-03-various", other_records("c"), "profile", "20260103")
+    (folder / "2026-01-03-various" / "accuracy.json").write_text(json.dumps(accuracy_cells()))
+    return folder

@@ -1,0 +1,124 @@
+"""Tables: values in their places, verdicts by the stated rules, three formats that agree."""
+
+import csv
+import io
+import re
+
+import pytest
+
+from reports import numbers
+from reports.measured import Store
+from reports.tables import build, find, groups, render
+from reports.tables import build as build_table
+from reports.tables.build import every
+from reports.verdicts import Match, Reference, judge
+
+
+def test_table7_cells(store):
+    table = build_table("t7", store, "local", "fp32")
+    mnn = table.cells["vit_tiny", "mnn"]
+    assert mnn.found.value == pytest.approx(15, rel=0.05)
+    assert mnn.judged.match == Match.DIRECTION
+    assert table.cells["vit_tiny", "tnn"].found.reason.startswith("TNN is not installed")
+    assert table.cells["vit_tiny", "tnn"].judged.match == Match.NOT_MEASURED
+    assert "--device local --models vit_tiny --backends tnn" in table.cells["vit_tiny", "tnn"].command
+    assert set(table.further) == {"onnxruntime"}
+
+
+def test_table7_direction_that_differs(store):
+    """The invented ECP-ViT-small is slower than ViT-small in `ecp`: the paper says faster."""
+    table = build_table("t7", store, "local", "fp32")
+    assert table.cells["ecp_vit_small", "ours"].judged.match == Match.DIFFERS
+    assert table.cells["ecp_vit_tiny", "ours"].judged.match == Match.DIRECTION
+
+
+def test_table7_speedup_is_the_mean_of_the_ratios(store):
+    table = build_table("t7", store, "local", "fp32")
+    ours, tvm, mnn = (table.cells["vit_tiny", c].found.value for c in ("ours", "tvm", "mnn"))
+    assert table.cells["vit_tiny", "speedup"].found.value == pytest.approx((tvm / ours + mnn / ours) / 2)
+
+
+def test_table1_takes_the_profile_apart(store):
+    table = build_table("t1", store, "local", "fp32")
+    assert table.cells["vit_base", "layout"].found.value == 5.0
+    assert table.cells["vit_base", "compute"].found.value == 10.0
+    assert table.cells["deit_base", "layout"].judged.match == Match.NOT_MEASURED
+
+
+def test_table2_counts_networks_and_reads_accuracy(store):
+    table = build_table("t2", store, "local", "fp32")
+    assert table.cells["vit_base", "params"].judged.match == Match.REPRODUCED
+    assert table.cells["ecp_vit_base", "macs"].judged.match == Match.DIFFERS
+    assert table.cells["vit_small", "top1"].judged.match == Match.NOT_COMPARABLE
+    assert "stl10" in table.cells["vit_small", "top1"].judged.why
+
+
+def test_table3_same_conditions_reproduce(store):
+    cells = build_table("t3", store, "local", "fp32").cells
+    assert cells["ecp_vit_tiny", "0.5"].judged.match == Match.REPRODUCED
+    assert cells["ecp_vit_small", "0.3"].judged.match == Match.DIRECTION
+    assert cells["ecp_vit_base", "0.3"].judged.match == Match.NOT_MEASURED
+
+
+def test_table5_gain(store):
+    cells = build_table("t5", store, "local", "fp32").cells
+    assert cells["ecp_vit_small", "stl10_gain"].found.value == pytest.approx(1.0)
+
+
+def test_judging_rules():
+    ref = Reference("ours", 10.0, (9.0, 11.0))
+    assert judge(20, None, "latency", [], ref, "nox").match == Match.NOT_MEASURED
+    assert judge(20, (19, 21), "latency", [], ref).match == Match.REPRODUCED
+    assert judge(20, (19, 21), "latency", ["device x"], ref).match == Match.DIRECTION
+    assert judge(20, (5, 6), "latency", ["device x"], ref).match == Match.DIFFERS
+    assert judge(20, (10, 12), "latency", ["device x"], ref).match == Match.DIFFERS
+    assert judge(20, (10, 12), "latency", ["device x"], None).match == Match.NOT_COMPARABLE
+    assert judge(90.0, (90.4, 90.4), "accuracy", [], None).match == Match.REPRODUCED
+
+
+def test_every_published_table_number_gets_a_verdict(store):
+    for table in every(store):
+        judged = [c for c in table.cells.values() if c.judged]
+        assert len(judged) == len(table.paper.values)
+        assert sum(table.counts.values()) == len(judged)
+
+
+def test_markdown_has_one_row_per_model_and_equal_columns(store):
+    for table in every(store):
+        lines = [ln for ln in render.markdown(table).splitlines() if ln.startswith("|")]
+        assert len(lines) == 2 + len(table.paper.rows)
+        assert len({len(re.findall(r"(?<!\\)\|", ln)) for ln in lines}) == 1
+
+
+def test_csv_holds_what_the_markdown_shows(store):
+    table = build_table("t7", store, "local", "fp32")
+    rows = list(csv.DictReader(io.StringIO(render.to_csv(render.csv_rows(table)))))
+    by = {(r["row"], r["column"]): r for r in rows}
+    assert by["vit_tiny", "mnn"]["published_id"] == "t7.vit_tiny.mnn"
+    assert float(by["vit_tiny", "mnn"]["measured"]) == table.cells["vit_tiny", "mnn"].found.value
+    assert by["vit_tiny", "onnxruntime"]["run"] == "2026-01-02-latency"
+    assert by["ecp_vit_base", "mnn"]["command"].startswith("nox -s latency")
+
+
+def test_latex_is_balanced_and_escaped(store):
+    for table in every(store):
+        text = render.latex(table)
+        assert text.count("\\begin{") == text.count("\\end{") == 2
+        rows = [ln for ln in text.splitlines() if ln.endswith("\\\\")]
+        assert len({len(re.findall(r"(?<!\\)&", ln)) for ln in rows}) == 1
+        assert not re.search(r"(?<!\\)[%#_]", text.split("\\begin{tabular}")[1].split("\\end{tabular}")[0])
+
+
+def test_without_records_everything_is_not_measured_with_a_command():
+    empty = Store([])
+    assert groups(empty) == [("local", "fp32")]
+    assert groups(empty, "oneplus11") == [("oneplus11", "fp16")]
+    table = build("t7", empty, "oneplus11", "fp16")
+    assert table.counts == {"not measured": 25}
+    assert all("--device oneplus11" in c.judged.why for c in table.cells.values() if c.judged)
+
+
+def test_paper_conditions_allow_reproduced():
+    context = find.Context(Store([]), "oneplus11", "fp16")
+    assert find.unlike_device(context) == []
+    assert numbers.get("t7.vit_tiny.mnn").conditions["device"] == "oneplus11"
