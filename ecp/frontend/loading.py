@@ -1,0 +1,120 @@
+"""Read an ONNX file that may come from anywhere: every failure is one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import google.protobuf.message
+import numpy as np
+import onnx
+from onnx import external_data_helper, numpy_helper
+
+from ecp.errors import ModelError
+
+MIN_OPSET = 7
+_DTYPES = {"float16", "float32", "float64", "bool"} | {
+    f"{u}int{b}" for u in ("", "u") for b in (8, 16, 32, 64)
+}
+
+
+def model_sha256(path: str | Path) -> str:
+    """Hex SHA-256 of the file's bytes: the identity of a model everywhere in the project."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """The model with its external data, and a name for messages. Raises :class:`ModelError`."""
+    if isinstance(source, onnx.ModelProto):
+        return _checked(source, None, source.graph.name or "model"), source.graph.name or "model"
+    if isinstance(source, bytes):
+        return _checked(_parse(source, "model"), None, "model"), "model"
+    path = Path(source)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    return _checked(_parse(data, str(path)), path.parent, str(path)), path.stem
+
+
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except google.protobuf.message.DecodeError:
+        raise ModelError(f"{where}: not an ONNX model, or corrupt or truncated") from None
+    return model
+
+
+def _checked(model: onnx.ModelProto, folder: Path | None, where: str) -> onnx.ModelProto:
+    if not model.opset_import or not model.graph.output:
+        raise ModelError(
+            f"{where}: not an ONNX model, or corrupt or truncated (no operator set or no outputs)"
+        )
+    for entry in model.opset_import:
+        latest = onnx.defs.onnx_opset_version()
+        if entry.domain in ("", "ai.onnx") and not MIN_OPSET <= entry.version <= latest:
+            raise ModelError(f"{where}: opset {entry.version}; supported are {MIN_OPSET} to {latest}")
+    if model.graph.sparse_initializer:
+        raise ModelError(f"{where}: sparse initializers are not supported; export dense ones")
+    for tensor in external_data_helper._get_all_tensors(model):
+        if external_data_helper.uses_external_data(tensor):
+            _load_external(tensor, folder, where)
+    return model
+
+
+def _load_external(tensor: onnx.TensorProto, folder: Path | None, where: str) -> None:
+    """Fill a tensor from its side file, which must lie inside the model's own folder."""
+    what = f"{where}: tensor {tensor.name!r}"
+    if folder is None:
+        raise ModelError(f"{what} has external data; give the model as a path, so that its folder is known")
+    entries = {e.key: e.value for e in tensor.external_data}
+    location = entries.get("location", "")
+    root = folder.resolve()
+    path = (root / location).resolve()
+    if not location or Path(location).is_absolute() or not path.is_relative_to(root):
+        raise ModelError(f"{what} has external data at {location!r}, outside the model's folder: refused")
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
+        size = path.stat().st_size
+    except (ValueError, OSError):
+        raise ModelError(
+            f"{what} has external data at {location!r}, which is missing or unreadable"
+        ) from None
+    length = size - offset if length < 0 else length
+    if offset < 0 or offset + length > size:
+        raise ModelError(f"{what}: external data file {location!r} is truncated ({size} bytes)")
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        tensor.raw_data = stream.read(length)
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def dtype_name(elem_type: int, what: str) -> str:
+    """Numpy dtype name of an ONNX element type. Raises :class:`ModelError` for those numpy does not have."""
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(f"{what} has no usable element type ({elem_type})") from None
+    if dtype.name not in _DTYPES:
+        kind = onnx.TensorProto.DataType.Name(elem_type).lower()
+        raise ModelError(
+            f"{what} has type {kind}; supported are float16/32/64, integers of 8 to 64 bits and bool"
+        )
+    return dtype.name
+
+
+def array_of(tensor: onnx.TensorProto, what: str) -> np.ndarray:
+    """The tensor's values, without NaN. Raises :class:`ModelError` for damaged ones."""
+    dtype = dtype_name(tensor.data_type, what)
+    try:
+        array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{what} is corrupt or truncated: {error}") from None
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ModelError(f"{what} contains NaN: export the model again")
+    return array.astype(dtype, copy=False)
