@@ -1,0 +1,11 @@
+# The NDK's own toolchain file, or a sentence that says what is missing.
+if(NOT DEFINED ENV{ANDROID_NDK_HOME})
+  message(FATAL_ERROR "ANDROID_NDK_HOME is not set: install the Android NDK (r25 or newer) and point it there")
+endif()
+if(NOT EXISTS "$ENV{ANDROID_NDK_HOME}/build/cmake/android.toolchain.cmake")
+  message(FATAL_ERROR "ANDROID_NDK_HOME=$ENV{ANDROID_NDK_HOME} holds no build/cmake/android.toolchain.cmake")
+endif()
+set(ANDROID_ABI arm64-v8a)
+set(ANDROID_PLATFORM android-26)
+set(ANDROID_STL c++_static)
+include("$ENV{ANDROID_NDK_HOME}/build/cmake/android.toolchain.cmake")
