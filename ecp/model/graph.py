@@ -111,12 +111,13 @@ class CorePeripheryGraph:
         edges: np.ndarray = core[:, None] | core[None, :]
         return edges | np.eye(self.nodes, dtype=bool) if self_loop else edges
 
-    def token_mask(self, prefix: int = 1, self_loop: bool = False) -> np.ndarray:
-        """Adjacency of tokens in model order, bool ``[prefix + num_patches] * 2``; prefix tokens are core.
+    def token_mask(self, prefix: int = 1, self_loop: bool = False, raster: bool = False) -> np.ndarray:
+        """Adjacency of tokens, bool ``[prefix + num_patches] * 2``; prefix tokens are core.
 
-        With ``self_loop`` a periphery patch also sees the patches of its own node.
+        Tokens stand in model order (core first), or with ``raster`` in the order of the picture. With
+        ``self_loop`` a periphery patch also sees the patches of its own node.
         """
-        order = self.permutation
+        order = np.arange(self.num_patches) if raster else self.permutation
         core = np.concatenate([np.ones(prefix, dtype=bool), self.is_core[order]])
         mask: np.ndarray = core[:, None] | core[None, :]
         if self_loop:
