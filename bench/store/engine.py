@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Operati
 from ecp.errors import UsageError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-STORE_ENV = "ECP_BENCH_STORE"
+STORE_ENV = "ECP_STORE"
 
 
 class StoreError(UsageError):
@@ -24,7 +24,7 @@ class StoreError(UsageError):
 
 
 def store_url(results: Path) -> str:
-    """``ECP_BENCH_STORE`` (a path or a URL), else ``index.sqlite`` beside the run folders of ``results``."""
+    """``ECP_STORE`` (a path or a URL), else ``index.sqlite`` beside the run folders of ``results``."""
     asked = os.environ.get(STORE_ENV)
     return as_url(asked) if asked else as_url(str(results / "index.sqlite"))
 

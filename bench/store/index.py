@@ -60,12 +60,13 @@ def _gate_names(record: BlockRecord) -> tuple[list[str], list[str]]:
 
 
 def judge(record: BlockRecord) -> list[validity.Gate]:
-    """Gates of a record, from the states that its worker stored."""
-    before = record.env_before.get("validity", record.env_before)
-    after = record.env_after.get("validity", record.env_after)
+    """Gates of a record: as its worker judged them, else judged now from the states that it stored."""
+    stored = record.extra.get("gates")
+    if stored:
+        return [validity.Gate(**gate) for gate in stored]
     return validity.gates(
-        before,
-        after,
+        record.env_before,
+        record.env_after,
         wall_ms=record.extra.get("wall_ms"),
         device_ms=record.extra.get("device_ms"),
         correct=record.error.get("ok"),
@@ -100,7 +101,7 @@ def _row(record: BlockRecord, line: int, key: str, sha: str) -> dict[str, Any]:
 
 
 def _run_row(folder: Path, run: Mapping[str, Any], findings: Sequence[str], print_: str) -> Run:
-    git = run.get("git") or (run.get("host") or {}).get("git") or {}
+    git = run.get("git") or (run.get("environment") or {}).get("git") or {}
     git = git.get("value", git) if isinstance(git, Mapping) else {}
     return Run(
         run_id=folder.name,

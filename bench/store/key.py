@@ -16,13 +16,10 @@ from bench.validity_machine import sha256_json
 KEY_VERSION = 1
 
 
-def _value(readings: Mapping[str, Any], *names: str) -> Any:
-    """First present entry, unwrapped where it is a reading with provenance."""
-    for name in names:
-        if name in readings:
-            entry = readings[name]
-            return entry.get("value") if isinstance(entry, Mapping) and "source" in entry else entry
-    return None
+def _value(readings: Mapping[str, Any], name: str) -> Any:
+    """Value of a reading with provenance; None where it is absent or unknown."""
+    entry = readings.get(name)
+    return entry.get("value") if isinstance(entry, Mapping) else None
 
 
 def comparability(record: BlockRecord, run: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -31,20 +28,20 @@ def comparability(record: BlockRecord, run: Mapping[str, Any]) -> tuple[str, dic
     An unknown equals only another unknown: a record that cannot say which processor it ran on is not
     comparable with one that can.
     """
-    host = run.get("host") or run.get("environment") or {}
+    host = run.get("environment") or {}
     details = record.extra.get("details") or {}
-    cpu = _value(host, "cpu_model", "cpu")
-    kernel = _value(host, "kernel", "system")
+    cpu = _value(host, "cpu")
+    kernel = _value(host, "kernel")
     inputs = {
         "key_version": KEY_VERSION,
         "device": record.cell.device,
-        "device_identity": _value(run, "device_identity") or details.get("device_identity"),
-        "cpu": cpu.get("model") if isinstance(cpu, Mapping) else cpu,
+        "device_identity": details.get("device_identity"),
+        "cpu": cpu.get("model") if isinstance(cpu, Mapping) else None,
         "cpus": _value(host, "cpus"),
         "machine": _value(host, "machine"),
         "kernel": ".".join(re.findall(r"\d+", kernel)[:2]) if isinstance(kernel, str) else None,
-        "opencl_device": details.get("device_name") or details.get("device"),
-        "opencl_driver": details.get("driver_version"),
+        "true_backend": record.extra.get("true_backend"),
+        "driver": details.get("driver"),
         "backend": record.cell.backend,
         "model": record.cell.model,
         "model_sha256": record.cell.model_sha256,

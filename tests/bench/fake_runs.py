@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.records import BlockRecord, CellKey
+from bench.validity import known
 
-HOST = {"machine": "x86_64", "system": "Linux 6.1.0-9", "cpu_model": "Test CPU", "cpus": 2}
+
+def host(cpu: str = "Test CPU") -> dict:
+    values = {"machine": "x86_64", "kernel": "6.1.0-9", "cpu": {"model": cpu}, "cpus": 2}
+    return {name: known(value, "made up") for name, value in values.items()}
 
 
 def cell(**changes: str) -> CellKey:
@@ -33,7 +37,7 @@ def make_run(
     commit: str | None = None,
     seed: int = 0,
     status: str = "measured",
-    host: dict | None = None,
+    cpu: str = "Test CPU",
     samples: int = 5,
     cells: list[CellKey] | None = None,
     extra: dict | None = None,
@@ -42,7 +46,7 @@ def make_run(
     folder = results / run_id
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    run = {"schema_version": 1, "run_id": run_id, "metric": "latency", "host": host or HOST, "plan": []}
+    run = {"schema_version": 1, "run_id": run_id, "metric": "latency", "environment": host(cpu), "plan": []}
     if commit:
         run["git"] = {"commit": commit, "branch": "main", "dirty": False}
     (folder / "run.json").write_text(json.dumps(run))

@@ -18,7 +18,7 @@ from bench.store import index, query
 from bench.store.key import comparability, difference
 from bench.store.models import Base
 
-from .fake_runs import HOST, cell, make_run
+from .fake_runs import cell, host, make_run
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -156,12 +156,12 @@ def test_two_indexers_at_once_lose_nothing(engine, tmp_path):
 def test_key_changes_with_the_machine_and_not_with_versions(tmp_path):
     folder = make_run(tmp_path, "20260101T000000Z-latency-a", [1.0])
     record = read_records(folder / "records.jsonl").records[0]
-    key, inputs = comparability(record, {"host": HOST})
-    other, inputs_b = comparability(record, {"host": {**HOST, "cpu_model": "Another CPU"}})
+    key, inputs = comparability(record, {"environment": host()})
+    other, inputs_b = comparability(record, {"environment": host("Another CPU")})
     assert key != other
     assert difference(inputs, inputs_b) == ["cpu: 'Test CPU' against 'Another CPU'"]
     newer = type(record)(**{**record.__dict__, "cell": cell(backend_version="2")})
-    assert comparability(newer, {"host": HOST})[0] == key
+    assert comparability(newer, {"environment": host()})[0] == key
     assert comparability(record, {})[0] != key
 
 

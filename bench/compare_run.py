@@ -1,0 +1,185 @@
+"""Measuring two sides interleaved: pair by pair, the order inside each pair drawn by a coin.
+
+Each side becomes an ordinary run folder at its own commit, so the history gains both; ``interleaved_with`` in
+run.json ties them together, and a finished pair of runs can be judged again later without measuring.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import random
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import launch
+from bench.compare_sides import Side, checkout
+from bench.plan import Case, Step, plan_to_json
+from bench.prepare import Prepared
+from bench.protocol import Reply, Request
+from bench.records import BlockRecord, RunFolder, read_records
+from bench.runner import Launcher, Settings, Target, device_lock, run_steps
+from bench.stats.paired import pair_orders
+from bench.validity_machine import machine
+
+PAIRED = Settings(min_samples=30, min_seconds=1.0, warmup_seconds=3.0)
+
+
+@dataclass
+class Measured:
+    """What an interleaved measurement left: records and run.json of both sides."""
+
+    a: list[BlockRecord]
+    b: list[BlockRecord]
+    run_a: dict[str, Any]
+    run_b: dict[str, Any]
+    folders: tuple[Path, Path]
+    interrupted: bool = False
+
+
+def launch_in(tree: Path, request: Request, timeout_s: float) -> Reply:
+    """One block with the code of ``tree``: the worker starts there, so its packages come first."""
+    with contextlib.chdir(tree), _python_path(tree):
+        return launch.run_block(request, timeout_s)
+
+
+@contextlib.contextmanager
+def _python_path(tree: Path) -> Iterator[None]:
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(tree) if not before else f"{tree}{os.pathsep}{before}"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def make_pairs(cases: Sequence[Case], pairs: int, seed: int) -> list[tuple[Step, str]]:
+    """Every pair of every case as ``(step, "AB" or "BA")``; each round visits the cases in random order."""
+    orders = {i: pair_orders(pairs, seed + 7919 * i) for i in range(len(cases))}
+    rng = random.Random(seed)  # noqa: S311 - an order of measurements, not a secret
+    plan: list[tuple[Step, str]] = []
+    for pair in range(pairs):
+        chosen = list(range(len(cases)))
+        rng.shuffle(chosen)
+        plan += [(Step(len(plan) + n, pair, cases[i]), orders[i][pair]) for n, i in enumerate(chosen)]
+    return plan
+
+
+def open_folders(
+    out: Path, sides: tuple[Side, Side], plan: Sequence[tuple[Step, str]], metric: str, purpose: str
+) -> tuple[RunFolder, RunFolder]:
+    """Two run folders that name each other."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    stem = f"{stamp}-{purpose}-{secrets.token_hex(3)}"
+    folders = RunFolder(out / f"{stem}-A"), RunFolder(out / f"{stem}-B")
+    environment = machine()
+    for letter, folder, other, side in zip("AB", folders, reversed(folders), sides, strict=True):
+        folder.create()
+        folder.write_run(
+            {
+                "schema_version": 1,
+                "run_id": folder.run_id,
+                "metric": metric,
+                "purpose": purpose,
+                "state": "started",
+                "side": letter,
+                "interleaved_with": other.run_id,
+                "git": {"commit": side.commit, "branch": side.text, "dirty": side.dirty},
+                "command": ["bench", *sys.argv[1:]],
+                "environment": environment,
+                "orders": [order for _, order in plan],
+                "plan": plan_to_json([step for step, _ in plan]),
+            }
+        )
+    return folders
+
+
+def measure_sides(
+    sides: tuple[Side, Side],
+    cases: Sequence[Case],
+    prepared: Mapping[str, Prepared],
+    *,
+    device: str,
+    target: Target,
+    pairs: int,
+    seed: int,
+    out: Path,
+    settings: Settings = PAIRED,
+    metric: str = "latency",
+    purpose: str = "compare",
+    progress: Callable[[str, int, int], None] = lambda label, done, total: None,
+    launchers: tuple[Launcher, Launcher] | None = None,
+) -> Measured:
+    """Measure both sides. Ctrl-C ends the measurement; the pairs that are complete are judged.
+
+    ``launchers`` replaces the processes started in the two checkouts (another host's transport, a test).
+    """
+    plan = make_pairs(cases, pairs, seed)
+    interrupted = False
+    with device_lock(device), contextlib.ExitStack() as stack:
+        if launchers is None:
+            trees = [stack.enter_context(checkout(side)) for side in sides]
+            launchers = (partial(launch_in, trees[0]), partial(launch_in, trees[1]))
+        folders = open_folders(out, sides, plan, metric, purpose)
+        state = "stopped"
+        try:
+            _carry_out(plan, folders, launchers, prepared, target, settings, progress)
+            state = "complete"
+        except KeyboardInterrupt:
+            state, interrupted = "interrupted", True
+        finally:
+            for folder in folders:
+                folder.close()
+                folder.write_run({**folder.read_run(), "state": state})
+    return load(folders[0].folder, folders[1].folder, interrupted)
+
+
+def _carry_out(
+    plan: Sequence[tuple[Step, str]],
+    folders: tuple[RunFolder, RunFolder],
+    launchers: tuple[Launcher, Launcher],
+    prepared: Mapping[str, Prepared],
+    target: Target,
+    settings: Settings,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    settled: set[str] = set()
+    for number, (step, order) in enumerate(plan):
+        progress(step.case.label, number, len(plan))
+        if repr(step.case) in settled:
+            continue
+        for letter in order:
+            side = "AB".index(letter)
+            launcher = launchers[side]
+            (record,) = run_steps([step], prepared, target, settings, folders[side], launcher=launcher)
+            if record.status in ("unsupported", "unavailable", "failed"):
+                # Neither side can make a pair of this case any more: the other blocks would be wasted time.
+                settled.add(repr(step.case))
+    progress("", len(plan), len(plan))
+
+
+def load(folder_a: Path, folder_b: Path, interrupted: bool = False) -> Measured:
+    """Two finished run folders."""
+    first, second = RunFolder(folder_a), RunFolder(folder_b)
+    return Measured(
+        read_records(first.records_path).records,
+        read_records(second.records_path).records,
+        first.read_run(),
+        second.read_run(),
+        (folder_a, folder_b),
+        interrupted,
+    )
+
+
+def are_interleaved(measured: Measured) -> bool:
+    """Whether the two runs were measured as pairs of each other."""
+    return measured.run_a.get("interleaved_with") == measured.run_b.get("run_id")

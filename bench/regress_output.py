@@ -1,0 +1,135 @@
+"""Verdicts for people and machines: table, JSON, JUnit XML, Markdown comment. Formatting only."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+from rich.table import Table
+
+from bench.compare_judge import VERDICTS, CellVerdict
+from bench.metrics import UNITS
+from ecp.errors import UsageError
+
+COLOURS = {"regressed": "red", "failed": "red", "improved": "green", "unchanged": "green"}
+FAILING = ("regressed", "failed")
+# What a strict gate also refuses: cells about which nothing could be shown.
+UNPROVEN = ("inconclusive", "unstable-device", "no-baseline", "incomparable", "not-run")
+
+
+def exit_code(verdicts: Sequence[CellVerdict], strict: bool) -> int:
+    """1 where anything regressed or failed (``strict``: or could not be shown to be fine), else 0."""
+    refused = FAILING + (UNPROVEN if strict else ())
+    return int(any(v.verdict in refused for v in verdicts))
+
+
+def _percent(ratio: float | None) -> str:
+    return "" if ratio is None or not math.isfinite(ratio) else f"{ratio - 1.0:+.1%}"
+
+
+def _interval(v: CellVerdict) -> str:
+    if v.lo is None or v.hi is None:
+        return ""
+    low = _percent(v.lo) if v.lo > 0 else "-inf"
+    return f"{low} .. {_percent(v.hi) or '+inf'}"
+
+
+def _time(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:.2f}"
+
+
+def _columns(v: CellVerdict) -> list[str]:
+    mde = "" if v.mde is None else f"{v.mde:.1%}"
+    return [v.model, v.backend, v.precision, _time(v.a), _time(v.b), _percent(v.ratio), _interval(v), mde]
+
+
+def _heading(verdicts: Sequence[CellVerdict]) -> list[str]:
+    unit = UNITS.get(verdicts[0].metric, "") if verdicts else ""
+    return [
+        *("model", "backend", "precision", f"A [{unit}]", f"B [{unit}]"),
+        *("B against A", "99 % bounds", "would have found"),
+    ]
+
+
+def table(verdicts: Sequence[CellVerdict], title: str) -> Table:
+    """For the terminal. ``would have found``: the minimum detectable slow-down at 90 % power."""
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    for n, heading in enumerate(_heading(verdicts)):
+        shown.add_column(heading, justify="right" if n > 2 else "left")
+    shown.add_column("pairs", justify="right")
+    shown.add_column("verdict")
+    for v in verdicts:
+        colour = COLOURS.get(v.verdict, "yellow")
+        shown.add_row(*_columns(v), str(v.pairs), f"[{colour}]{v.verdict}[/{colour}]")
+    return shown
+
+
+def summary(verdicts: Sequence[CellVerdict]) -> str:
+    """``2 unchanged, 1 regressed``."""
+    counted = {name: sum(v.verdict == name for v in verdicts) for name in VERDICTS}
+    return ", ".join(f"{n} {name}" for name, n in counted.items() if n) or "nothing compared"
+
+
+def markdown(verdicts: Sequence[CellVerdict], title: str) -> str:
+    """A comment for a pull request: the result first, then the table, then the reasons."""
+    margin = verdicts[0].margin if verdicts else 0.0
+    lines = [f"### {title}", "", f"**{summary(verdicts)}** (margin {margin:.1%})", ""]
+    heading = [*_heading(verdicts), "pairs", "verdict"]
+    lines += ["| " + " | ".join(heading) + " |", "|" + " --- |" * len(heading)]
+    for v in verdicts:
+        row = [*_columns(v), str(v.pairs), f"**{v.verdict}**" if v.verdict in FAILING else v.verdict]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    reasons = [f"- `{v.name}`: {v.reason}" for v in verdicts if v.reason]
+    if reasons:
+        lines += ["", *reasons]
+    return "\n".join(lines) + "\n"
+
+
+def junit(verdicts: Sequence[CellVerdict], title: str, strict: bool) -> bytes:
+    """JUnit XML: a regression is a failure, a cell that failed an error, an unproven one skipped."""
+    failures = [v for v in verdicts if v.verdict == "regressed" or (strict and v.verdict in UNPROVEN)]
+    errors = [v for v in verdicts if v.verdict == "failed"]
+    counts = {"tests": len(verdicts), "failures": len(failures), "errors": len(errors)}
+    suite = Xml.Element("testsuite", {"name": title, **{k: str(n) for k, n in counts.items()}})
+    for v in verdicts:
+        case = Xml.SubElement(suite, "testcase", {"classname": f"regress.{v.metric}", "name": v.name})
+        message = (
+            f"{v.verdict}: {v.reason}" if v.reason else f"{v.verdict}: {_percent(v.ratio)} {_interval(v)}"
+        )
+        if v in errors:
+            Xml.SubElement(case, "error", {"message": message})
+        elif v in failures:
+            Xml.SubElement(case, "failure", {"message": message})
+        elif v.verdict in UNPROVEN:
+            Xml.SubElement(case, "skipped", {"message": message})
+        Xml.SubElement(case, "system-out").text = json.dumps(v.to_dict())
+    root = Xml.Element("testsuites")
+    root.append(suite)
+    Xml.indent(root)
+    text: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def write(path: Path | None, content: str | bytes, option: str) -> None:
+    """Write a report; ``-`` is standard output. Raises :class:`UsageError` where the file cannot be written."""
+    if path is None:
+        return
+    text = content.decode() if isinstance(content, bytes) else content
+    if str(path) == "-":
+        print(text, end="" if text.endswith("\n") else "\n")
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UsageError(
+            f"{option} {path}: {error.strerror or error}; the measurements themselves are kept"
+        ) from error
+
+
+def as_json(verdicts: Sequence[CellVerdict], facts: dict[str, Any]) -> str:
+    """Facts of the comparison (sides, margin, runs) and one object per cell."""
+    return json.dumps({**facts, "cells": [v.to_dict() for v in verdicts]}, indent=1, allow_nan=False) + "\n"
