@@ -1,4 +1,4 @@
-"""Work of a graph: multiply-accumulates and parameters."""
+"""Work of a graph in multiply-accumulates."""
 
 from __future__ import annotations
 
