@@ -18,7 +18,6 @@ import numpy as np
 from ecp.errors import BundleError
 
 FORMAT, VERSION = "ecp-bundle", 1
-ALIGN = 4096
 
 
 @dataclass

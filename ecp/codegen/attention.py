@@ -1,0 +1,297 @@
+"""Attention in one launch: scores, softmax and the weighted sum of values never leave registers and L1.
+
+One work-item owns a block of queries (``attention_q`` vectors, lanes run along queries) of one head. Scores
+are kept transposed, [keys][queries], so that softmax needs no reduction across lanes. A launch may hold
+several segments (core queries over all keys, periphery queries over core keys): each work-item picks one
+by its index and writes disjoint rows, so core-periphery attention needs no slice and no concat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, prod
+
+from ecp.codegen.functions import exp
+from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.map import FLOATS
+from ecp.codegen.probe import AddressProbe
+from ecp.codegen.reader import Env, Reader, forward, lane
+from ecp.codegen.schedule import Schedule
+from ecp.errors import UnsupportedOperatorError
+from ecp.index.expr import Expr, Var, var, wrap
+from ecp.index.maps import broadcast, delinearize
+from ecp.ir.graph import Graph, Node
+
+
+
+@dataclass
+class Segment:
+    """One attention: product of scores, element-wise chain, softmax, product with values, epilogue."""
+
+    scores: Node
+    chain: list[Node]
+    softmax: Node
+    product: Node
+    tail: list[Node]
+    value: str
+    batch: tuple[int, ...]
+    queries: int
+    keys: int
+    dim: int
+    dim_v: int
+
+
+def segments(env: Env, body: Graph) -> list[Segment]:
+    """The attentions in a fused body, in order."""
+    found: list[Segment] = []
+    nodes = list(body.nodes)
+    while nodes:
+        at = next(i for i, n in enumerate(nodes) if n.op == "Softmax")
+        product = next(i for i, n in enumerate(nodes) if i > at and n.op == "MatMul")
+        end = product + 1
+        reach = {nodes[product].output}
+        while end < len(nodes) and any(i in reach for i in nodes[end].inputs):
+            reach.add(nodes[end].output)
+            end += 1
+        part, nodes = nodes[:end], nodes[end:]
+        scores, softmax, last = part[0], part[at], part[product]
+        q, k = (env.graph.types[i].shape for i in scores.inputs)
+        v = env.graph.types[last.inputs[1]].shape
+        shape = env.graph.types[scores.output].shape
+        value = next(o for o in body.outputs if o in reach)
+        found.append(
+            Segment(scores, part[1:at], softmax, last, part[product + 1 :], value, shape[:-2], q[-2], k[-1], q[-1], v[-1])
+        )
+    return found
+
+
+def emit_attention(env: Env, schedule: Schedule, node: Node) -> Launch:
+    """Code of an ``attention`` launch."""
+    parts = segments(env, node.attrs["body"])
+    if any(env.graph.types[v].dtype not in FLOATS for p in parts for v in (*p.scores.inputs, p.value)):
+        raise UnsupportedOperatorError("attention on a dtype other than float32 or float16 has no kernel")
+    kernel = Kernel("attention", schedule.attributes)
+    kernel.emit("int block = get_global_id(0);")
+    batch = prod(parts[0].batch)
+    if batch > 1:
+        kernel.emit("const int head = get_global_id(1);")
+    blocks = 0
+    for index, part in enumerate(parts):
+        vec, count = _query_block(part, schedule)
+        tiles = ceil(part.queries / (vec * count))
+        test = f"if (block < {tiles})" if index == 0 else f"else if (block < {blocks + tiles})"
+        with kernel.block(test if len(parts) > 1 else ""):
+            if blocks:
+                kernel.emit(f"block -= {blocks};")
+            _Block(env, schedule, kernel, part, vec, count).emit()
+        blocks += tiles
+        kernel.flops += 2 * prod(part.batch) * part.queries * part.keys * (part.dim + part.dim_v)
+    local = (1, 1) if schedule.cpu else None
+    return kernel.finish((blocks, max(1, batch)), local)
+
+
+def _query_block(part: Segment, s: Schedule) -> tuple[int, int]:
+    """(lanes per vector, vectors) of a query block: few idle lanes, scores within the L1 cache."""
+    if not s.cpu:
+        return 1, 1
+    vec = s.vec
+    while vec > 4 and part.queries <= vec // 2:
+        vec //= 2
+    count = s.attention_q
+    while count > 1 and (part.queries <= vec * (count - 1) or part.keys * vec * count * 4 > (1 << 19)):
+        count -= 1
+    return vec, count
+
+
+class _Block:
+    """Code of one segment's work-item."""
+
+    def __init__(self, env: Env, s: Schedule, kernel: Kernel, part: Segment, vec: int, count: int):
+        self.env, self.s, self.k, self.p, self.vec, self.count = env, s, kernel, part, vec, count
+        self.f = f"float{vec}" if vec > 1 else "float"
+        self.block = vec * count
+        self.batch = delinearize(var("head", prod(part.batch)), part.batch)
+        self.reader = Reader(env, kernel, vec)
+
+    def emit(self) -> None:
+        """All steps."""
+        p, k, qb = self.p, self.k, self.block
+        # The last block starts early and recomputes rows of its neighbour, so that no lane leaves the operand.
+        last = max(0, p.queries - qb)
+        k.emit(f"const int first = block*{qb};")
+        k.emit(f"const int start = min(first, {last});")
+        self.start = var("start", last + 1)
+        k.emit(f"float qt[{p.dim * qb}]; float st[{p.keys * qb}];")
+        self._pack_queries()
+        self._scores()
+        self._softmax()
+        self._values()
+
+    def _load(self, base: str, index: str) -> str:
+        return f"vload{self.vec}({index}, {base})" if self.vec > 1 else f"{base}[{index}]"
+
+    def _save(self, text: str, base: str, index: str) -> str:
+        return f"vstore{self.vec}({text}, {index}, {base});" if self.vec > 1 else f"{base}[{index}] = {text};"
+
+    def _pack_queries(self) -> None:
+        """qt[d][query]: each query row is read once, along d."""
+        p, k, qb = self.p, self.k, self.block
+        shape = self.env.graph.types[p.scores.inputs[0]].shape
+        width = 16 if self.s.cpu else 1
+        while width > 1 and p.dim % width:
+            width //= 2
+        width = width if width >= 4 else 1
+        reader = Reader(self.env, k, width)
+        with k.block(f"for (int i = 0; i < {qb}; ++i)"):
+            if p.queries >= qb:
+                row = self.start + var("i", qb)
+            else:
+                k.emit(f"const int qrow = min(i, {p.queries - 1});")
+                row = var("qrow", p.queries)
+            for d in range(0, p.dim, width):
+                at = wrap(d) + lane(width) if width > 1 else wrap(d)
+                text = reader.read(p.scores.inputs[0], [*broadcast(self.batch, shape[:-2]), row, at])
+                for e in range(width):
+                    k.emit(f"qt[{(d + e) * qb} + i] = {text}{f'.s{e:x}' if width > 1 else ''};")
+
+    def _scores(self) -> None:
+        """st[key][query] = chain(sum_d q[query][d] * k[key][d])."""
+        p, k = self.p, self.k
+        shape = self.env.graph.types[p.scores.inputs[1]].shape
+        head = broadcast(self.batch, shape[:-2])
+        tile = self.s.attention_k
+        full, rest = divmod(p.keys, tile)
+        for f in range(self.count):
+            k.emit(f"{self.f} top{f} = -INFINITY;")
+        if full:
+            with k.block(f"for (int kt = 0; kt < {full}; ++kt)"):
+                self._score_tile(head, var("kt", full) * tile, tile)
+        if rest:
+            with k.block(""):
+                self._score_tile(head, wrap(full * tile), rest)
+
+    def _score_tile(self, head: list[Expr], first: Expr, tile: int) -> None:
+        p, k = self.p, self.k
+        self._zero("s", tile)
+        keys = [_scalar_stream(self.env, k, f"k{j}", lambda r, d, j=j: r.read(p.scores.inputs[1], [*head, d, first + j]), p.dim) for j in range(tile)]
+        with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
+            for f in range(self.count):
+                k.emit(f"const {self.f} q{f} = {self._load('qt', f'd*{self.count}+{f}')};")
+            for j in range(tile):
+                k.emit(f"const {self.f} y{j} = ({self.f})({keys[j]('d')});")
+                k.emit(" ".join(f"s{j}_{f} = fma(y{j}, q{f}, s{j}_{f});" for f in range(self.count)))
+        reader = Reader(self.env, k, self.vec)
+        for j in range(tile):
+            for f in range(self.count):
+                query = self.start + f * self.vec + (lane(self.vec) if self.vec > 1 else 0)
+                text, _ = forward(reader, p.chain, p.scores.output, f"s{j}_{f}", [*self.batch, query, first + j])
+                k.emit(f"top{f} = fmax(top{f}, {text});")
+                k.emit(self._save(text, "st", f"({reader.index(first + j)})*{self.count}+{f}"))
+
+    def _zero(self, name: str, rows: int) -> None:
+        for j in range(rows):
+            self.k.emit(f"{self.f} " + ", ".join(f"{name}{j}_{f} = 0.0f" for f in range(self.count)) + ";")
+
+    def _softmax(self) -> None:
+        """Exponentials in place and 1/sum per query; a row that is masked out entirely gives NaN, as it must."""
+        k, e = self.k, exp(self.k, self.f)
+        for f in range(self.count):
+            k.emit(f"{self.f} total{f} = 0.0f;")
+        with k.block(f"for (int j = 0; j < {self.p.keys}; ++j)"):
+            for f in range(self.count):
+                at = f"j*{self.count}+{f}"
+                k.emit(f"const {self.f} e{f} = {e}({self._load('st', at)} - top{f});")
+                k.emit(f"total{f} += e{f};")
+                k.emit(self._save(f"e{f}", "st", at))
+        for f in range(self.count):
+            k.emit(f"const {self.f} scale{f} = 1.0f / total{f};")
+
+    def _values(self) -> None:
+        """out[query][d] = scale * sum_key st[key][query] * v[key][d]."""
+        p, k = self.p, self.k
+        shape = self.env.graph.types[p.product.inputs[1]].shape
+        lead = self.env.graph.types[p.product.output].shape[:-2]
+        outer = self.batch if lead == p.batch else delinearize(var("head", prod(lead)), lead)
+        head = broadcast(outer, shape[:-2])
+        tile = self.s.attention_k
+        while p.dim_v % tile:
+            tile -= 1
+        with k.block(f"for (int dt = 0; dt < {p.dim_v // tile}; ++dt)"):
+            first = var("dt", p.dim_v // tile) * tile
+            self._zero("o", tile)
+            streams = [
+                _scalar_stream(self.env, k, f"v{d}", lambda r, j, d=d: r.read(p.product.inputs[1], [*head, j, first + d]), p.keys)
+                for d in range(tile)
+            ]
+            with k.block(f"for (int j = 0; j < {p.keys}; ++j)"):
+                for f in range(self.count):
+                    k.emit(f"const {self.f} p{f} = {self._load('st', f'j*{self.count}+{f}')};")
+                for d in range(tile):
+                    k.emit(f"const {self.f} y{d} = ({self.f})({streams[d]('j')});")
+                    k.emit(" ".join(f"o{d}_{f} = fma(y{d}, p{f}, o{d}_{f});" for f in range(self.count)))
+            for d in range(tile):
+                for f in range(self.count):
+                    k.emit(f"o{d}_{f} *= scale{f};")
+            self._store(outer, first, tile)
+
+    def _store(self, outer: list[Expr], first: Expr, tile: int) -> None:
+        """Through a small transposing buffer, so that each query's run of d is stored by scalars in order."""
+        p, k, qb = self.p, self.k, self.block
+        k.emit(f"float ot[{tile * qb}];")
+        for d in range(tile):
+            for f in range(self.count):
+                k.emit(self._save(f"o{d}_{f}", "ot", str(d * self.count + f)))
+        width = 1
+        for w in (16, 8, 4):
+            if tile % w == 0 and self.s.cpu:
+                width = w
+                break
+        limit = min(qb, p.queries)
+        skip = f"first - start" if p.queries % qb and p.queries > qb else "0"
+        with k.block(f"for (int i = {skip}; i < {limit}; ++i)"):
+            row = self.start + var("i", limit)
+            reader = Reader(self.env, k, width)
+            if width > 1:
+                parts = ", ".join(f"ot[{d * qb} + i]" for d in range(width))
+                for base in range(0, tile, width):
+                    parts = ", ".join(f"ot[{(base + d) * qb} + i]" for d in range(width))
+                    name = k.define(f"float{width}", f"(float{width})({parts})")
+                    self._finish(reader, name, [*outer, row, first + base + lane(width)])
+            else:
+                for d in range(tile):
+                    self._finish(reader, f"ot[{d * qb} + i]", [*outer, row, first + d])
+
+    def _finish(self, reader: Reader, text: str, coords: list[Expr]) -> None:
+        result, at = forward(reader, self.p.tail, self.p.product.output, text, coords)
+        reader.store(self.p.value, at, result)
+
+
+def _scalar_stream(
+    env: Env, kernel: Kernel, name: str, read: Callable[[Reader, Expr], str], extent: int
+) -> Callable[[str], str]:
+    """Scalars ``read(i)`` for a loop variable: a pointer with a constant stride where the address allows it."""
+    probe = AddressProbe(env)
+    loop = Var("stream", 0, extent - 1)
+    found = probe.address(lambda r: read(r, Expr(((loop, 1),)) if extent > 1 else wrap(0)))
+    if found is not None:
+        buffer, address = found
+        stride = address.coefficient(loop)
+        base = address.substitute({loop: 0})
+        if address == base + (Expr(((loop, 1),)) * stride if extent > 1 else 0):
+            b = env.buffers[buffer]
+            pointer = kernel.argument(buffer, b.dtype)
+            at = Reader(env, kernel).index(base)
+            if b.dtype == "float32":
+                kernel.emit(f"const __global float* {name} = {pointer} + {at};")
+                return lambda i: f"{name}[{i}*{stride}]" if stride != 1 else f"{name}[{i}]"
+            if b.dtype == "float16":
+                kernel.emit(f"const __global half* {name} = {pointer} + {at};")
+                return lambda i: f"vload_half({i}*{stride}, {name})"
+
+    def computed(i: str) -> str:
+        return read(Reader(env, kernel), var(i, extent))
+
+    return computed
+
+

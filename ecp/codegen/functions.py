@@ -1,0 +1,153 @@
+"""C text of element-wise operators, for scalars and vectors alike.
+
+Floats compute in float (half is a storage type); booleans are 0.0f or 1.0f among floats and int among ints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ecp.errors import UnsupportedOperatorError
+
+Args = list[str]
+
+# Abramowitz-free rational approximation of erf on [-4, 4] (Cody-type, as in Eigen): |error| < 3e-7.
+ERF = """{T} ecp_erf_{T}({T} x) {{
+  x = clamp(x, ({T})(-4.0f), ({T})(4.0f));
+  const {T} s = x * x;
+  {T} p = fma(s, ({T})(-2.72614225801306e-10f), ({T})(2.77068142495902e-08f));
+  p = fma(p, s, ({T})(-2.10102402082508e-06f)); p = fma(p, s, ({T})(-5.69250639462346e-05f));
+  p = fma(p, s, ({T})(-7.34990630326855e-04f)); p = fma(p, s, ({T})(-2.95459980854025e-03f));
+  p = fma(p, s, ({T})(-1.60960333262415e-02f));
+  {T} q = fma(s, ({T})(-1.45660718464996e-05f), ({T})(-2.13374055278905e-04f));
+  q = fma(q, s, ({T})(-1.68282697438203e-03f)); q = fma(q, s, ({T})(-7.37332916720468e-03f));
+  q = fma(q, s, ({T})(-1.42647390514189e-02f));
+  return x * p / q;
+}}
+"""
+
+# exp by 2^n * P(r), |relative error| < 2e-7 on [-87, 88]; below it underflows to 0 as exp does.
+EXP = """{T} ecp_exp_{T}({T} x) {{
+  x = clamp(x, ({T})(-87.3f), ({T})(88.7f));
+  const {T} n = rint(x * 1.44269504f);
+  {T} r = fma(n, ({T})(-0.693359375f), x); r = fma(n, ({T})(2.12194440e-4f), r);
+  {T} p = fma(r, ({T})(1.9875691500e-4f), ({T})(1.3981999507e-3f));
+  p = fma(p, r, ({T})(8.3334519073e-3f)); p = fma(p, r, ({T})(4.1665795894e-2f));
+  p = fma(p, r, ({T})(1.6666665459e-1f)); p = fma(p, r, ({T})(5.0000001201e-1f));
+  p = fma(p, r * r, r + 1.0f);
+  return p * as_{T}((convert_{I}(n) + 127) << 23);
+}}
+"""
+
+
+def erf(kernel: Any, ctype: str) -> str:
+    """Name of the erf helper for ``ctype``."""
+    return kernel.helper(f"ecp_erf_{ctype}", ERF.format(T=ctype))
+
+
+def exp(kernel: Any, ctype: str) -> str:
+    """Name of the exp helper for ``ctype``."""
+    return kernel.helper(f"ecp_exp_{ctype}", EXP.format(T=ctype, I=ctype.replace("float", "int")))
+
+
+def _gelu(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
+    x = a[0]
+    if attrs["approximate"] == "tanh":
+        inner = f"0.7978845608f*{x}*(1.0f+0.044715f*{x}*{x})"
+        return f"{x}/(1.0f+{exp(k, t)}(-2.0f*({inner})))"
+    return f"0.5f*{x}*(1.0f+{erf(k, t)}({x}*0.70710678118f))"
+
+
+def _where(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
+    return choose(t, f"{a[0]} != 0.0f", a[1], a[2])
+
+
+def choose(ctype: str, condition: str, yes: str, no: str) -> str:
+    """``condition ? yes : no`` for scalars, select for vectors."""
+    if ctype[-1].isdigit():
+        return f"select(({ctype})({no}), ({ctype})({yes}), {condition})"
+    return f"(({condition}) ? ({yes}) : ({no}))"
+
+
+def _compare(op: str) -> Callable[[Any, str, Args, Mapping[str, Any]], str]:
+    return lambda k, t, a, attrs: choose(t, f"{a[0]} {op} {a[1]}", "1.0f", "0.0f")
+
+
+def _unary(text: str) -> Callable[[Any, str, Args, Mapping[str, Any]], str]:
+    return lambda k, t, a, attrs: text.format(x=a[0], T=t, **{n: _number(v) for n, v in attrs.items()})
+
+
+def _number(value: Any) -> str:
+    return f"{float(value)!r}f" if isinstance(value, (int, float)) else str(value)
+
+
+def _infix(op: str) -> Callable[[Any, str, Args, Mapping[str, Any]], str]:
+    return lambda k, t, a, attrs: f"{a[0]} {op} {a[1]}"
+
+
+def _call2(name: str) -> Callable[[Any, str, Args, Mapping[str, Any]], str]:
+    return lambda k, t, a, attrs: f"{name}(({t})({a[0]}), ({t})({a[1]}))"
+
+
+def _clip(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
+    text = f"({t})({a[0]})"
+    if attrs["min"] is not None:
+        text = f"fmax({text}, ({t})({_number(attrs['min'])}))"
+    if attrs["max"] is not None:
+        text = f"fmin({text}, ({t})({_number(attrs['max'])}))"
+    return text
+
+
+FLOAT: dict[str, Callable[[Any, str, Args, Mapping[str, Any]], str]] = {
+    "Add": _infix("+"), "Sub": _infix("-"), "Mul": _infix("*"), "Div": _infix("/"), "Pow": _call2("pow"),
+    "Min": _call2("fmin"), "Max": _call2("fmax"), "And": _infix("*"), "Or": _call2("fmax"),
+    "Xor": lambda k, t, a, attrs: f"fabs({a[0]} - {a[1]})",
+    "Mod": lambda k, t, a, attrs: f"fmod({a[0]}, {a[1]})" if attrs["fmod"] else f"({a[0]} - {a[1]}*floor({a[0]}/{a[1]}))",
+    "Equal": _compare("=="), "Greater": _compare(">"), "GreaterOrEqual": _compare(">="),
+    "Less": _compare("<"), "LessOrEqual": _compare("<="), "Where": _where, "Clip": _clip, "Gelu": _gelu,
+    "PRelu": lambda k, t, a, attrs: choose(t, f"{a[0]} < 0.0f", f"{a[0]} * {a[1]}", a[0]),
+    "Exp": lambda k, t, a, attrs: f"exp({a[0]})", "Erf": lambda k, t, a, attrs: f"{erf(k, t)}({a[0]})",
+    "Sigmoid": lambda k, t, a, attrs: f"1.0f/(1.0f+{exp(k, t)}(-({a[0]})))",
+    "Abs": _unary("fabs({x})"), "Neg": _unary("-({x})"), "Sqrt": _unary("sqrt({x})"), "Log": _unary("log({x})"),
+    "Tanh": _unary("tanh({x})"), "Relu": _unary("fmax({x}, ({T})(0.0f))"), "Not": _unary("(1.0f-({x}))"),
+    "LeakyRelu": lambda k, t, a, attrs: choose(t, f"{a[0]} >= 0.0f", a[0], f"{_number(attrs['alpha'])} * {a[0]}"),
+    "Elu": lambda k, t, a, attrs: choose(t, f"{a[0]} > 0.0f", a[0], f"{_number(attrs['alpha'])} * expm1(fmin({a[0]}, ({t})(0.0f)))"),
+    "Celu": lambda k, t, a, attrs: f"fmax({a[0]}, ({t})(0.0f)) + fmin(({t})(0.0f), {_number(attrs['alpha'])}*expm1(fmin({a[0]}, ({t})(0.0f))/{_number(attrs['alpha'])}))",
+    "Selu": lambda k, t, a, attrs: f"{_number(attrs['gamma'])}*" + choose(t, f"{a[0]} > 0.0f", a[0], f"{_number(attrs['alpha'])} * expm1(fmin({a[0]}, ({t})(0.0f)))"),
+    "ThresholdedRelu": lambda k, t, a, attrs: choose(t, f"{a[0]} > {_number(attrs['alpha'])}", a[0], "0.0f"),
+    "HardSigmoid": _unary("clamp({alpha}*{x}+{beta}, ({T})(0.0f), ({T})(1.0f))"),
+    "HardSwish": _unary("({x})*clamp({x}/6.0f+0.5f, ({T})(0.0f), ({T})(1.0f))"),
+    "Softplus": _unary("(fmax({x}, ({T})(0.0f))+log1p(exp(-fabs({x}))))"),
+    "Mish": _unary("({x})*tanh(fmax({x}, ({T})(0.0f))+log1p(exp(-fabs({x}))))"),
+    "Softsign": _unary("({x})/(1.0f+fabs({x}))"),
+    "Shrink": lambda k, t, a, attrs: choose(t, f"{a[0]} < -({_number(attrs['lambd'])})", f"{a[0]} + ({_number(attrs['bias'])})", choose(t, f"{a[0]} > {_number(attrs['lambd'])}", f"{a[0]} - ({_number(attrs['bias'])})", "0.0f")),
+    **{n: _unary(f"{c}({{x}})") for n, c in {
+        "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "asin", "Acos": "acos", "Atan": "atan", "Sinh": "sinh",
+        "Cosh": "cosh", "Asinh": "asinh", "Acosh": "acosh", "Atanh": "atanh", "Floor": "floor", "Ceil": "ceil",
+        "Round": "rint", "Sign": "sign"}.items()},
+    "Reciprocal": _unary("1.0f/({x})"),
+    "IsNaN": lambda k, t, a, attrs: choose(t, f"isnan({a[0]})", "1.0f", "0.0f"),
+    "IsInf": lambda k, t, a, attrs: choose(t, f"isinf({a[0]})", choose(t, f"{a[0]} > 0.0f", f"{float(attrs['positive'])}f", f"{float(attrs['negative'])}f"), "0.0f"),
+}  # fmt: skip
+
+INTEGER: dict[str, str] = {
+    "Add": "{0} + {1}", "Sub": "{0} - {1}", "Mul": "{0} * {1}", "Div": "{0} / {1}", "Neg": "-({0})",
+    "Min": "min({0}, {1})", "Max": "max({0}, {1})", "And": "({0} && {1})", "Or": "({0} || {1})", "Not": "(!{0})",
+    "Xor": "((!!{0}) ^ (!!{1}))", "Equal": "({0} == {1})", "Greater": "({0} > {1})", "GreaterOrEqual": "({0} >= {1})",
+    "Less": "({0} < {1})", "LessOrEqual": "({0} <= {1})", "Where": "({0} ? {1} : {2})", "Relu": "max({0}, 0)",
+    "BitwiseAnd": "({0} & {1})", "BitwiseOr": "({0} | {1})", "BitwiseXor": "({0} ^ {1})", "BitwiseNot": "(~{0})",
+}  # fmt: skip
+
+
+def emit(kernel: Any, op: str, ctype: str, args: Args, attrs: Mapping[str, Any]) -> str:
+    """C expression of ``op``. Raises :class:`UnsupportedOperatorError` where the type has no form of it."""
+    if ctype.startswith("float"):
+        if op in FLOAT:
+            return FLOAT[op](kernel, ctype, args, attrs)
+    elif ctype == "double":
+        if op in FLOAT and op not in ("Gelu", "Erf", "Sigmoid"):
+            return FLOAT[op](kernel, ctype, args, attrs).replace("f)", ")")
+    elif op in INTEGER:
+        return INTEGER[op].format(*args)
+    raise UnsupportedOperatorError(f"operator {op} on {ctype} has no kernel")

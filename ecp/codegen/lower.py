@@ -1,0 +1,163 @@
+"""Emit every launch of a placed graph and lay out memory: the plan, the sources and the pools of a bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ecp.codegen.attention import emit_attention
+from ecp.codegen.contraction import contraction
+from ecp.codegen.kernel import Launch
+from ecp.codegen.map import emit_map
+from ecp.codegen.matmul_cpu import emit_matmul
+from ecp.codegen.reader import Env
+from ecp.codegen.reduce import emit_reduce
+from ecp.codegen.schedule import Schedule
+from ecp.ir.graph import Graph, Node
+from ecp.passes.memory import ALIGN, Lifetime
+from ecp.passes.memory import plan as plan_memory
+from ecp.passes.storage import Buffer, Placement
+
+# Vector reads of the last row may reach past a buffer; what they fetch is never used.
+SLACK = 256
+OPTIONS = "-cl-std=CL1.2 -cl-mad-enable -cl-no-signed-zeros"
+
+
+def lower(
+    canonical: Graph, placed: Placement, schedule: Schedule, precision: str, *, share_memory: bool = True
+) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
+    """(plan, sources by file, pool contents)."""
+    graph = placed.graph
+    # Kernels read through views of the canonical graph; copies added by placement are known to it too.
+    types = {**canonical.types, **graph.types}
+    made = {**canonical.producers(), **_inner_producers(graph), **{o: n for n in graph.nodes if n.op != "Fused" for o in n.outputs}}
+    whole = Graph(canonical.nodes, canonical.inputs, graph.outputs, {**canonical.constants, **graph.constants}, types)
+    env = Env(whole, made, placed.storage, placed.buffers, precision == "fp16")
+    launches = []
+    for node in graph.nodes:
+        if node.op == "Fused":
+            launch = emit(env, schedule, node)
+            launch.nodes, launch.reason = node.sources, node.attrs["reason"]
+            launch.layout = node.attrs["kind"] == "copy"
+            launch.bytes = _traffic(env, launch)
+            launches.append(launch)
+    return _bundle_parts(env, graph, launches, share_memory)
+
+
+def emit(env: Env, schedule: Schedule, node: Node) -> Launch:
+    """The launch of one fused node."""
+    kind = node.attrs["kind"]
+    if kind in ("matmul", "conv"):
+        return emit_matmul(env, schedule, node, contraction(env, node))
+    if kind == "attention":
+        return emit_attention(env, schedule, node)
+    if kind == "reduce":
+        return emit_reduce(env, schedule, node)
+    return emit_map(env, schedule, node)
+
+
+def _inner_producers(graph: Graph) -> dict[str, Node]:
+    return {o: n for f in graph.nodes if f.op == "Fused" for n in f.attrs["body"].nodes for o in n.outputs}
+
+
+def _traffic(env: Env, launch: Launch) -> int:
+    """Bytes a launch must move at least once: every buffer it names."""
+    return sum(env.buffers[name].nbytes for name in launch.args)
+
+
+def _bundle_parts(
+    env: Env, graph: Graph, launches: list[Launch], share: bool
+) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
+    buffers = env.buffers
+    used = {name for launch in launches for name in launch.args}
+    ports = {*graph.inputs, *graph.outputs}
+    for name in graph.outputs:
+        if name in graph.constants and name not in buffers:
+            array = graph.constants[name]
+            buffers[name] = Buffer(name, array.size, array.dtype.name, "static", np.ascontiguousarray(array).reshape(-1))
+        ports.add(name)
+    keep = {n: b for n, b in buffers.items() if n in used or n in ports}
+    offsets, pools, contents = _pools(keep, launches, share)
+    short = {name: f"m{i}" for i, name in enumerate(keep)}
+    pool_of = {"arena": "arena", "static": "static", "input": "io", "output": "io", "weights": "weights"}
+    mems = [
+        {"name": short[n], "pool": pool_of[b.kind], "offset": offsets[n], "bytes": b.nbytes + SLACK, "image": None}
+        for n, b in keep.items()
+    ]
+    source, programs = _programs(launches)
+    plan = {
+        "inputs": [_port(env, n, short[n]) for n in graph.inputs if n in short],
+        "outputs": [_port(env, n, short[_home(env, n)]) for n in graph.outputs],
+        "pools": pools,
+        "mems": mems,
+        "programs": programs,
+        "launches": [
+            {
+                "program": "p0", "kernel": launch.kernel, "args": [{"mem": short[a]} for a in launch.args],
+                "global": list(launch.global_size), "local": list(launch.local_size) if launch.local_size else None,
+                "family": launch.family, "nodes": list(launch.nodes), "flops": int(launch.flops), "bytes": int(launch.bytes),
+                "layout": launch.layout, "reason": launch.reason,
+            }
+            for launch in launches
+        ],
+    }  # fmt: skip
+    return plan, source, contents
+
+
+def _home(env: Env, output: str) -> str:
+    return env.storage[output].buffer if output in env.storage else output
+
+
+def _port(env: Env, name: str, mem: str) -> dict[str, Any]:
+    t = env.graph.types[name]
+    return {"name": name, "shape": list(t.shape), "dtype": t.dtype, "mem": mem}
+
+
+def _pools(
+    buffers: dict[str, Buffer], launches: list[Launch], share: bool
+) -> tuple[dict[str, int], list[dict[str, Any]], dict[str, np.ndarray]]:
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for i, launch in enumerate(launches):
+        for name in launch.args:
+            first.setdefault(name, i)
+            last[name] = i
+    lifetimes = [
+        Lifetime(n, b.nbytes + SLACK, first[n], last[n]) for n, b in buffers.items() if b.kind == "arena" and n in first
+    ]
+    offsets, arena = plan_memory(lifetimes, share=share)
+    pools = [{"name": "arena", "bytes": arena, "file": None, "access": "rw"}]
+    contents: dict[str, np.ndarray] = {}
+    groups = {"weights": ("weights",), "static": ("static",), "io": ("input", "output")}
+    for pool, kinds in groups.items():
+        at = 0
+        members = [(n, b) for n, b in buffers.items() if b.kind in kinds]
+        for name, b in members:
+            offsets[name] = at
+            at += -(-(b.nbytes + SLACK) // ALIGN) * ALIGN
+        file = f"{pool}.bin" if pool != "io" and at else None
+        if file:
+            data = np.zeros(at, np.uint8)
+            for name, b in members:
+                assert b.init is not None
+                # Assigning through a view converts to the storage precision without a copy of the whole.
+                data[offsets[name] : offsets[name] + b.elements * np.dtype(b.dtype).itemsize].view(b.dtype)[:] = b.init.reshape(-1)
+                b.init = None
+            contents[pool] = data
+        pools.append({"name": pool, "bytes": at, "file": file, "access": "ro" if pool == "weights" else "rw"})
+    return offsets, pools, contents
+
+
+def _programs(launches: list[Launch]) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """One program: helpers first, then each distinct kernel once."""
+    helpers: dict[str, None] = {}
+    kernels: dict[str, str] = {}
+    for launch in launches:
+        head, body = launch.source.split("\f", 1)
+        for text in head.split("\v"):
+            if text:
+                helpers[text] = None
+        kernels[launch.kernel] = body
+    text = "".join(helpers) + "\n" + "\n".join(kernels.values())
+    return {"kernels/p0.cl": text}, [{"name": "p0", "file": "kernels/p0.cl", "options": OPTIONS}]

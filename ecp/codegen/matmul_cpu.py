@@ -1,0 +1,333 @@
+"""Products and convolutions on CPU devices: one work-item per block of register tiles.
+
+A work-item owns ``panels`` column panels of ``nr`` vectors and a range of row tiles of ``mr`` rows. Per row
+tile it brings ``mr`` rows of A into a private, L1-resident buffer (there the operand is gathered through its
+view, converted from half, or normalised: once per row and work-item), then walks its panels of packed B,
+which stay in L2 over all row tiles. The inner loop is mr*nr fused multiply-adds on ``vec`` lanes per k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+import numpy as np
+
+from ecp.codegen.contraction import Contraction
+from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.map import FLOATS
+from ecp.codegen.probe import AddressProbe
+from ecp.codegen.reader import Env, Reader, forward, lane
+from ecp.codegen.schedule import Schedule
+from ecp.index.expr import Expr, Var, var, wrap
+from ecp.index.maps import broadcast, delinearize
+from ecp.ir.graph import Node
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Work of one launch cut into work-items: ``columns`` x ``row_blocks`` x batch."""
+
+    mr: int
+    nr: int
+    vec: int
+    panels: int  # column panels per work-item
+    columns: int  # work-items along n
+    tiles: int  # row tiles per work-item
+    row_blocks: int  # work-items along m
+
+
+def tiling(c: Contraction, s: Schedule, threads: int = 2) -> Tiling:
+    """Cut so that a work-item's weights fit its share of L2 and the work divides evenly."""
+    vec = s.vec
+    while vec > 4 and (c.n <= vec // 2 or (c.weights is None and c.n % vec and c.n % 4 == 0)):
+        vec //= 2
+    nr = min(s.nr, ceil(c.n / vec))
+    # Few columns leave accumulators free for rows.
+    mr = min(c.m, max(s.mr, min(14, s.mr * s.nr // nr)))
+    total_panels, total_tiles = ceil(c.n / (nr * vec)), ceil(c.m / mr)
+    fit = max(1, s.slab_bytes // max(1, c.k * nr * vec * 4))
+    batch = prod(c.batch)
+    best: tuple[float, int, int] | None = None
+    for panels in range(1, min(fit, total_panels) + 1):
+        columns = ceil(total_panels / panels)
+        for row_blocks in (1, 2, 3, 4, 6, 8, 12, 16):
+            if row_blocks > total_tiles:
+                break
+            tiles = ceil(total_tiles / row_blocks)
+            items = batch * columns * ceil(total_tiles / tiles)
+            # Time of the slowest thread in tile units, plus what each item pays to bring rows and weights in.
+            waves = ceil(items / threads)
+            overhead = 0.06 * panels + (0.5 + 12.0 / max(1, vec * nr)) * 0.25
+            cost = waves * tiles * (panels + overhead) + (0.3 * items / threads if row_blocks > 1 else 0)
+            if best is None or cost < best[0] * 0.999:
+                best = (cost, panels, tiles)
+    assert best is not None
+    _, panels, tiles = best
+    return Tiling(mr, nr, vec, panels, ceil(total_panels / panels), tiles, ceil(total_tiles / tiles))
+
+
+def pack_weights(weights: np.ndarray, width: int) -> np.ndarray:
+    """[batch, K, N] -> [batch, ceil(N/width), K, width], zero-filled past N."""
+    batch, k, n = weights.shape
+    panels = ceil(n / width)
+    padded = np.zeros((batch, k, panels * width), weights.dtype)
+    padded[:, :, :n] = weights
+    return np.ascontiguousarray(padded.reshape(batch, k, panels, width).transpose(0, 2, 1, 3))
+
+
+def emit_matmul(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Launch:
+    """Code of a ``matmul`` or ``conv`` launch."""
+    return _Product(env, schedule, node.attrs["kind"], c).emit()
+
+
+class _Product:
+    def __init__(self, env: Env, schedule: Schedule, family: str, c: Contraction):
+        self.env, self.s, self.c = env, schedule, c
+        self.t = tiling(c, schedule)
+        self.kernel = Kernel(family, schedule.attributes)
+        self.dtype = env.graph.types[c.value].dtype
+        self.pack = not self._direct()
+
+    def _direct(self) -> bool:
+        """True where rows of A can be read in place: float, no normalisation, unit stride in k."""
+        c, env = self.c, self.env
+        if c.norm is not None or c.anchor.op == "Conv":
+            return False
+        value = c.a_value
+        probe = AddressProbe(env)
+        address = probe.address(lambda r: c.read_a(r, self._batch_vars(), var("row", c.m), var("kk", c.k)))
+        if address is None or env.buffers[address[0]].dtype != "float32":
+            return False
+        k = Var("kk", 0, c.k - 1)
+        rest = address[1].substitute({k: 0})
+        self.a_address = address
+        return bool(value) and c.k > 1 and address[1].coefficient(k) == 1 and address[1] - var("kk", c.k) == rest
+
+    def _batch_vars(self) -> list[Expr]:
+        return delinearize(var("batch", prod(self.c.batch)), self.c.batch) if self.c.batch else []
+
+    def emit(self) -> Launch:
+        """The launch."""
+        c, t, k = self.c, self.t, self.kernel
+        k.emit("const int column = get_global_id(0), block = get_global_id(1);")
+        if prod(c.batch) > 1:
+            k.emit("const int batch = get_global_id(2);")
+        self.batch = self._batch_vars()
+        if self.pack:
+            k.emit(f"float rows[{t.mr * self._padded_k()}];")
+        tiles = ceil(c.m / t.mr)
+        with k.block(f"for (int tile = block*{t.tiles}; tile < min((block+1)*{t.tiles}, {tiles}); ++tile)"):
+            if self.pack:
+                self._pack_rows()
+            else:
+                self._row_pointers()
+            panels = ceil(c.n / (t.nr * t.vec))
+            with k.block(f"for (int panel = column*{t.panels}; panel < min((column+1)*{t.panels}, {panels}); ++panel)"):
+                self._tile()
+        k.flops = c.flops
+        return k.finish((t.columns, t.row_blocks, max(1, prod(c.batch))), (1, 1, 1))
+
+    def _padded_k(self) -> int:
+        return -(-self.c.k // 16) * 16
+
+    def _row_pointers(self) -> None:
+        buffer, address = self.a_address
+        pointer = self.kernel.argument(buffer, "float32")
+        kk = Var("kk", 0, self.c.k - 1)
+        for i in range(self.t.mr):
+            row = self._row(f"r{i}", i)
+            at = address.substitute({kk: 0, Var("row", 0, self.c.m - 1): row})
+            reader = Reader(self.env, self.kernel)
+            self.kernel.emit(f"const __global float* a{i} = {pointer} + {reader.index(at)};")
+
+    def _row(self, name: str, offset: int | str) -> Expr:
+        """A row index, clamped so that the last tile reads inside the operand."""
+        if self.c.m == 1:
+            return wrap(0)
+        self.kernel.emit(f"const int {name} = min(tile*{self.t.mr} + {offset}, {self.c.m - 1});")
+        return var(name, self.c.m)
+
+    def _pack_rows(self) -> None:
+        c, t, k = self.c, self.t, self.kernel
+        pitch = self._padded_k()
+        with k.block(f"for (int i = 0; i < {t.mr}; ++i)"):
+            row = self._row("row", "i")
+            source = c.norm.inputs[0] if c.norm is not None else None
+            width = self._pack_width()
+            self._copy_row(row, width, pitch)
+            if c.norm is not None and source is not None:
+                self._normalise(pitch)
+
+    def _pack_width(self) -> int:
+        c = self.c
+        if self.env.graph.types[c.a_value].dtype not in FLOATS:
+            return 1
+        width = 16
+        while width > 1 and c.run % width:
+            width //= 2
+        return width if width >= 4 else 1
+
+    def _copy_row(self, row: Expr, width: int, pitch: int) -> None:
+        c, k = self.c, self.kernel
+        reader = Reader(self.env, k, width)
+        if c.norm is not None:
+            # Read the normalisation's input instead: its output never exists in memory.
+            reader.known = {}
+            reader.redirect = {c.norm.output: c.norm.inputs[0]}
+        steps = c.k // width
+        runs = c.run // width
+        if c.anchor.op == "Conv" and runs >= 1 and c.k > c.run:
+            with k.block(f"for (int tap = 0; tap < {c.k // c.run}; ++tap)"):
+                base = var("tap", c.k // c.run) * c.run
+                with k.block(f"for (int s = 0; s < {runs}; ++s)"):
+                    at = base + var("s", runs) * width
+                    self._copy_step(reader, row, at, width, pitch)
+            return
+        with k.block(f"for (int s = 0; s < {steps}; ++s)"):
+            self._copy_step(reader, row, var("s", steps) * width, width, pitch)
+
+    def _copy_step(self, reader: Reader, row: Expr, at: Expr, width: int, pitch: int) -> None:
+        text = self.c.read_a(reader, self.batch, row, at + lane(width) if width > 1 else at)
+        where = f"rows + i*{pitch} + {reader.index(at)}"
+        self.kernel.emit(f"vstore{width}({text}, 0, {where});" if width > 1 else f"({where})[0] = {text};")
+
+    def _normalise(self, pitch: int) -> None:
+        """Two-pass statistics and normalisation of the packed row, in fp32."""
+        c, k = self.c, self.kernel
+        assert c.norm is not None
+        width = 16
+        while c.k % width:
+            width //= 2
+        f = f"float{width}" if width > 1 else "float"
+        load = f"vload{width}(s, x)" if width > 1 else "x[s]"
+        steps = c.k // width
+        total = "+".join(f"v.s{i:x}" for i in range(width)) if width > 1 else "v"
+        k.emit(f"float* x = rows + i*{pitch};")
+        k.emit(f"{f} v = 0.0f;")
+        k.emit(f"for (int s = 0; s < {steps}; ++s) v += {load};")
+        k.emit(f"const float mean = ({total}) / {c.k}.0f;")
+        k.emit("v = 0.0f;")
+        k.emit(f"for (int s = 0; s < {steps}; ++s) {{ const {f} d = {load} - mean; v = fma(d, d, v); }}")
+        k.emit(f"const float rstd = 1.0f / sqrt(({total}) / {c.k}.0f + {float(c.norm.attrs['epsilon'])!r}f);")
+        reader = Reader(self.env, k, width)
+        with k.block(f"for (int s = 0; s < {steps}; ++s)"):
+            at = var("s", steps) * width + (lane(width) if width > 1 else 0)
+            text = f"({load} - mean) * rstd"
+            for i, op in ((1, "*"), (2, "+")):
+                if len(c.norm.inputs) > i and c.norm.inputs[i]:
+                    own = broadcast([at], self.env.graph.types[c.norm.inputs[i]].shape)
+                    text = f"({text}) {op} {reader.read(c.norm.inputs[i], own)}"
+            k.emit(f"vstore{width}({text}, s, x);" if width > 1 else f"x[s] = {text};")
+
+    def _tile(self) -> None:
+        """Accumulate one mr x (nr*vec) tile, then its epilogue."""
+        t, k = self.t, self.kernel
+        f = f"float{t.vec}"
+        for i in range(t.mr):
+            k.emit(f"{f} " + ", ".join(f"c{i}_{v} = 0.0f" for v in range(t.nr)) + ";")
+        if self.c.weights is not None:
+            self._loop_packed(f)
+        else:
+            self._loop_views(f)
+        for i in range(t.mr):
+            self._epilogue_row(i)
+
+    def _loop_packed(self, f: str) -> None:
+        c, t, k = self.c, self.t, self.kernel
+        assert c.weights is not None
+        width = t.nr * t.vec
+        key = f"{c.weights_key}@packed{width}{c.anchor.op}"
+        if key not in self.env.buffers:
+            self.env.constant_buffer(key, pack_weights(c.weights, width), key)
+        b = self.env.buffers[key]
+        pointer = k.argument(key, b.dtype)
+        panels = ceil(c.n / width)
+        batch = f"(batch*{panels} + panel)" if prod(c.batch) > 1 else "panel"
+        ctype = "half" if b.dtype == "float16" else "float"
+        k.emit(f"const __global {ctype}* b = {pointer} + {batch}*{c.k * width};")
+        load = f"vload_half{t.vec}" if b.dtype == "float16" else f"vload{t.vec}"
+        k.emit(f"#pragma unroll {self.s.unroll}")
+        with k.block(f"for (int kk = 0; kk < {c.k}; ++kk)"):
+            for v in range(t.nr):
+                k.emit(f"const {f} b{v} = {load}({v}, b + kk*{width});")
+            self._fma(f)
+
+    def _loop_views(self, f: str) -> None:
+        c, t, k = self.c, self.t, self.kernel
+        assert c.read_b is not None
+        width = t.nr * t.vec
+        with k.block(f"for (int kk = 0; kk < {c.k}; ++kk)"):
+            for v in range(t.nr):
+                first = var("panel", ceil(c.n / width)) * width + v * t.vec
+                k.emit(f"const {f} b{v} = {self._columns(first)};")
+            self._fma(f)
+
+    def _columns(self, first: Expr) -> str:
+        """``vec`` columns of b from ``first``; columns past the end repeat valid ones and are never stored."""
+        c, t, k = self.c, self.t, self.kernel
+        assert c.read_b is not None
+        kk = var("kk", c.k)
+        if c.n % (t.nr * t.vec) == 0:
+            return c.read_b(Reader(self.env, k, t.vec), self.batch, kk, first + lane(t.vec))
+        scalar = Reader(self.env, k)
+        if c.n % t.vec == 0:
+            start = k.define("int", f"min({scalar.index(first)}, {c.n - t.vec})")
+            return c.read_b(Reader(self.env, k, t.vec), self.batch, kk, var(start, c.n - t.vec + 1) + lane(t.vec))
+        parts = []
+        for i in range(t.vec):
+            at = k.define("int", f"min({scalar.index(first + i)}, {c.n - 1})")
+            parts.append(c.read_b(scalar, self.batch, kk, var(at, c.n)))
+        return f"(float{t.vec})({', '.join(parts)})"
+
+    def _fma(self, f: str) -> None:
+        t, k = self.t, self.kernel
+        for i in range(t.mr):
+            a = f"rows[{i * self._padded_k()} + kk]" if self.pack else f"a{i}[kk]"
+            k.emit(f"const {f} x{i} = ({f})({a});")
+            k.emit(" ".join(f"c{i}_{v} = fma(x{i}, b{v}, c{i}_{v});" for v in range(t.nr)))
+
+    def _epilogue_row(self, i: int) -> None:
+        c, t, k = self.c, self.t, self.kernel
+        width = t.nr * t.vec
+        guard = f"if (tile*{t.mr} + {i} < {c.m})" if c.m % t.mr else ""
+        with k.block(guard):
+            k.emit(f"const int m = tile*{t.mr} + {i};")
+            m = var("m", c.m)
+            for v in range(t.nr):
+                first = var("panel", ceil(c.n / width)) * width + v * t.vec
+                if c.n % width == 0:
+                    self._store(i, v, m, first)
+                elif c.n % t.vec == 0:
+                    with k.block(f"if (panel*{width} + {v * t.vec} < {c.n})"):
+                        self._store(i, v, m, first)
+                else:
+                    self._store_edge(i, v, m, first)
+
+    def _store(self, i: int, v: int, m: Expr, first: Expr) -> None:
+        c, t = self.c, self.t
+        reader = Reader(self.env, self.kernel, t.vec)
+        self._finish(reader, f"c{i}_{v}", m, first + lane(t.vec))
+
+    def _store_edge(self, i: int, v: int, m: Expr, first: Expr) -> None:
+        """Columns that may end inside a vector: whole vectors as usual, the rest one by one."""
+        c, t, k = self.c, self.t, self.kernel
+        at = Reader(self.env, k).index(first)
+        with k.block(f"if ({at} + {t.vec} <= {c.n})"):
+            self._store(i, v, m, first)
+        with k.block(f"else if ({at} < {c.n})"):
+            k.emit(f"float edge[{t.vec}];")
+            k.emit(f"vstore{t.vec}(c{i}_{v}, 0, edge);")
+            with k.block(f"for (int e = 0; e < {c.n} - {at}; ++e)"):
+                k.emit(f"const int n = {at} + e;")
+                self._finish(Reader(self.env, k), "edge[e]", m, var("n", c.n))
+
+    def _finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
+        c = self.c
+        coords = c.place(self.batch, m, n)
+        if c.bias:
+            text = f"{text} + {reader.read(c.bias, [coords[1]])}"
+        ctype = reader.ctype(c.anchor.output)
+        name = reader.kernel.define(ctype, text)
+        result, at = forward(reader, c.tail, c.anchor.output, name, coords)
+        reader.store(c.value, at, result)

@@ -1,0 +1,46 @@
+"""Tunable numbers of the kernels, a row per device class; the tuner perturbs these rows.
+
+CPU OpenCL runtimes want one work-item per register tile with explicit wide vectors and no local memory;
+GPUs want the opposite. One code generator serves both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``mr`` x ``nr*vec`` is the register tile of a product, ``slab_bytes`` the weights one work-item keeps in L2.
+
+    ``items`` is how many work-items per compute unit a launch aims at; ``attention_q`` vectors of queries
+    and ``attention_k`` keys make the register tile of attention. ``wg`` is the work-group of GPU kernels.
+    """
+
+    vec: int = 16
+    mr: int = 6
+    nr: int = 4
+    slab_bytes: int = 1 << 20
+    items: int = 4
+    unroll: int = 4
+    attention_q: int = 2
+    attention_k: int = 8
+    wg: tuple[int, int] = (1, 1)
+    cpu: bool = True
+    attributes: str = "__attribute__((reqd_work_group_size(1,1,1)))"
+
+
+ROWS: dict[str, Schedule] = {
+    "cpu": Schedule(),
+    "nvidia": Schedule(vec=4, mr=4, nr=1, wg=(16, 16), cpu=False, attributes=""),
+    "adreno": Schedule(vec=4, mr=4, nr=1, wg=(16, 8), cpu=False, attributes=""),
+    "generic": Schedule(vec=4, mr=4, nr=1, wg=(8, 8), cpu=False, attributes=""),
+}
+
+
+def schedule_for(device_class: str, vector_width: int = 16) -> Schedule:
+    """The default row. CPU vectors follow the device's native width."""
+    row = ROWS[device_class]
+    if device_class == "cpu" and vector_width < 16:
+        return replace(row, vec=max(4, vector_width))
+    return row

@@ -1,0 +1,133 @@
+"""The driver: an ONNX file in, a bundle out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecp.codegen.lower import lower
+from ecp.codegen.schedule import Schedule, schedule_for
+from ecp.errors import UsageError
+from ecp.frontend.onnx import import_onnx
+from ecp.ir.cost import macs
+from ecp.ir.graph import Graph
+from ecp.passes.canonicalize import canonicalize
+from ecp.passes.fuse import fuse as fuse_pass
+from ecp.passes.rewrite import is_view
+from ecp.passes.storage import place
+from ecp.runtime.bundle import Bundle, Report
+from ecp.runtime.devices import OpenCLDevice, resolve
+
+PRECISIONS = ("fp32", "fp16")
+
+
+def compile_onnx(
+    model: str | Path | bytes,
+    device: str | OpenCLDevice = "local",
+    precision: str = "fp32",
+    *,
+    eliminate: bool = True,
+    fuse: bool = True,
+    layout_choice: bool = True,
+    memory_plan: bool = True,
+    dims: Mapping[str, int] | None = None,
+    schedule: Schedule | None = None,
+    name: str = "",
+) -> Bundle:
+    """Compile an ONNX model for an OpenCL device.
+
+    ``precision``: fp32, or fp16 (weights and activations stored as half, accumulated in float).
+    ``eliminate``, ``fuse``, ``layout_choice`` and ``memory_plan`` switch the four ideas off one by one.
+    ``dims`` gives values to dynamic dimensions by name. Raises the errors of :mod:`ecp.errors`.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    began = time.perf_counter()
+    target = device if isinstance(device, OpenCLDevice) else resolve(device)
+    graph = import_onnx(model, dims=dict(dims) if dims else None)
+    row = schedule or schedule_for(target.device_class, _vector_width(target))
+    bundle = compile_graph(
+        graph, target.device_class, precision, row,
+        eliminate=eliminate, fuse=fuse, layout_choice=layout_choice, memory_plan=memory_plan,
+    )  # fmt: skip
+    bundle.plan["device"] = target.name
+    bundle.plan["model"] = {"name": name or graph.name, "sha256": _sha256(model)}
+    bundle.plan["report"]["compile_seconds"] = round(time.perf_counter() - began, 3)
+    return bundle
+
+
+def compile_graph(
+    graph: Graph,
+    device_class: str,
+    precision: str = "fp32",
+    schedule: Schedule | None = None,
+    *,
+    eliminate: bool = True,
+    fuse: bool = True,
+    layout_choice: bool = True,
+    memory_plan: bool = True,
+) -> Bundle:
+    """Compile an imported graph for a device class; needs no device."""
+    row = schedule or schedule_for(device_class)
+    canonical = canonicalize(graph)
+    fused = fuse_pass(canonical, fuse=fuse, eliminate=eliminate)
+    placed = place(fused, half=precision == "fp16", layout_choice=layout_choice)
+    plan, sources, pools = lower(canonical, placed, row, precision, share_memory=memory_plan)
+    views = [n for n in graph.nodes if is_view(n) or n.op == "GatherDyn"]
+    launches = plan["launches"]
+    layout = [launch for launch in launches if launch["layout"]]
+    report = Report(
+        imported_nodes=len(graph.nodes),
+        transformative_nodes=len(views),
+        eliminated=max(0, len(views) - len(layout)),
+        launches=len(launches),
+        layout_launches=len(layout),
+        layout_bytes=sum(launch["bytes"] for launch in layout),
+        materialized=[(", ".join(launch["nodes"]) or launch["kernel"], launch["reason"]) for launch in layout],
+        arena_bytes=next(p["bytes"] for p in plan["pools"] if p["name"] == "arena"),
+        naive_bytes=sum(graph.types[o].nbytes for n in graph.nodes for o in n.outputs),
+        weight_bytes=next(p["bytes"] for p in plan["pools"] if p["name"] == "weights"),
+        macs=macs(graph),
+    )
+    plan.update(
+        format="ecp-bundle", version=1, device_class=device_class, precision=precision,
+        model={"name": graph.name, "sha256": ""},
+        options={"eliminate": eliminate, "fuse": fuse, "layout_choice": layout_choice, "memory_plan": memory_plan},
+        report=asdict(report),
+    )  # fmt: skip
+    return Bundle(plan, sources, pools)
+
+
+def golden(bundle: Bundle, graph: Graph, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    """A seeded input and the float64 reference output, to check a bundle with on another machine."""
+    from ecp.ir.interp import run
+
+    rng = np.random.default_rng(seed)
+    feeds = {p["name"]: sample(p, rng) for p in bundle.plan["inputs"]}
+    out = run(graph, feeds, dtype=np.float64)
+    types = {p["name"]: p["dtype"] for p in bundle.plan["outputs"]}
+    return {"inputs": feeds, "outputs": {k: v.astype(types[k]) for k, v in out.items()}}
+
+
+def sample(port: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """A random array for a model input."""
+    if np.dtype(port["dtype"]).kind == "f":
+        return rng.standard_normal(port["shape"]).astype(port["dtype"])
+    return rng.integers(0, 2, size=prod(port["shape"])).reshape(port["shape"]).astype(port["dtype"])
+
+
+def _vector_width(device: OpenCLDevice) -> int:
+    return int(getattr(device.handle, "native_vector_width_float", 16) or 16)
+
+
+def _sha256(model: str | Path | bytes) -> str:
+    import hashlib
+
+    data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,58 @@
+"""One arena for everything that lives only during a run: offsets by lifetime, first fit by size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ALIGN = 4096  # sub-buffers start at multiples of the strictest device alignment
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """A buffer and the inclusive range of launches in which it must not be overwritten."""
+
+    name: str
+    nbytes: int
+    first: int
+    last: int
+
+
+def plan(lifetimes: list[Lifetime], *, share: bool = True) -> tuple[dict[str, int], int]:
+    """Byte offset per buffer and the arena's size. ``share=False`` gives each its own space (ablation).
+
+    Largest first, lowest free offset: within a few percent of optimal for chains of layers
+    (Pisarchyk and Lee, 2020, greedy by size).
+    """
+    offsets: dict[str, int] = {}
+    placed: list[tuple[Lifetime, int]] = []
+    end = 0
+    for item in sorted(lifetimes, key=lambda b: (-b.nbytes, b.first, b.name)):
+        size = _align(item.nbytes)
+        clash = sorted(
+            (offset, offset + _align(other.nbytes))
+            for other, offset in placed
+            if not share or (other.first <= item.last and item.first <= other.last)
+        )
+        at = 0
+        for lo, hi in clash:
+            if at + size <= lo:
+                break
+            at = max(at, hi)
+        offsets[item.name] = at
+        placed.append((item, at))
+        end = max(end, at + size)
+    return offsets, end
+
+
+def check(lifetimes: list[Lifetime], offsets: Mapping[str, int]) -> None:
+    """Raise AssertionError where two buffers that live at once overlap."""
+    for i, a in enumerate(lifetimes):
+        for b in lifetimes[i + 1 :]:
+            alive = a.first <= b.last and b.first <= a.last
+            apart = offsets[a.name] + a.nbytes <= offsets[b.name] or offsets[b.name] + b.nbytes <= offsets[a.name]
+            assert not alive or apart, f"{a.name} and {b.name} overlap"
+
+
+def _align(nbytes: int) -> int:
+    return -(-nbytes // ALIGN) * ALIGN

@@ -1,0 +1,64 @@
+"""Small tools that passes share: value renaming, sorting, following transformative chains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ecp.ir.graph import Graph, Node
+from ecp.ir.ops import is_transformative
+
+# Operators that keep every element, so that coordinates map both ways.
+BIJECTIVE = frozenset({"Reshape", "Transpose", "Identity"})
+
+
+def rename_inputs(node: Node, table: Mapping[str, str]) -> Node:
+    """The node reading renamed values."""
+    if not any(i in table for i in node.inputs):
+        return node
+    return Node(node.op, tuple(table.get(i, i) for i in node.inputs), node.outputs, node.attrs, node.name, node.sources)
+
+
+def toposort(nodes: Iterable[Node], defined: Iterable[str]) -> list[Node]:
+    """Stable topological order."""
+    waiting = list(nodes)
+    known = set(defined)
+    makes = {o for n in waiting for o in n.outputs}
+    out: list[Node] = []
+    while waiting:
+        rest = []
+        for node in waiting:
+            if all(not i or i in known or i not in makes for i in node.inputs):
+                out.append(node)
+                known.update(node.outputs)
+            else:
+                rest.append(node)
+        if len(rest) == len(waiting):
+            raise ValueError("the graph has a cycle")
+        waiting = rest
+    return out
+
+
+def scalar(graph: Graph, value: str) -> float | None:
+    """The number that a constant holds if it is one number, else None."""
+    array = graph.constants.get(value)
+    if array is None or array.size == 0:
+        return None
+    first = array.reshape(-1)[0]
+    return float(first) if array.size == 1 or bool(np.all(array == first)) else None
+
+
+def is_view(node: Node | None) -> bool:
+    """True for a transformative operator that reads its data through an index map (not GatherDyn)."""
+    return node is not None and is_transformative(node.op) and node.op != "GatherDyn"
+
+
+def fresh(graph: Graph, base: str, taken: set[str] | None = None) -> str:
+    """A value name that the graph does not use."""
+    used = graph.types.keys() | (taken or set())
+    name, i = base, 0
+    while name in used:
+        i += 1
+        name = f"{base}_{i}"
+    return name
