@@ -1,0 +1,181 @@
+"""The history as a table and as JSON: index, query, find change points, optionally confirm them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine
+
+from bench.names import check_name
+from bench.regress_output import write
+from bench.stats.changepoints import steps
+from bench.stats.paired import MARGIN
+from bench.store.engine import open_store, store_url
+from bench.store.index import index_results, rebuild
+from bench.store.query import Filter, Point, SeriesId, counts, names, series
+from ecp.errors import UsageError
+
+COLUMNS = {"models": "model", "backends": "backend", "devices": "device", "precisions": "precision"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change point: ``ratio`` new level over old, between two neighbouring measured points."""
+
+    ratio: float
+    before: Point
+    after: Point
+
+    @property
+    def command(self) -> str | None:
+        """How to confirm it; None where a commit is unknown or both points are of one commit."""
+        a, b = self.before.git_commit, self.after.git_commit
+        return f"python -m bench compare {a[:12]} {b[:12]}" if a and b and a != b else None
+
+
+def changes(points: Sequence[Point]) -> list[Change]:
+    """Change points of at least the default margin in one series, oldest first."""
+    measured = [(p, v[0]) for p in points if (v := p.value()) is not None]
+    found = steps([value for _, value in measured], minimum=MARGIN)
+    return [Change(ratio, measured[i - 1][0], measured[i][0]) for i, ratio in found]
+
+
+def check_filter(engine: Engine, wanted: Filter) -> None:
+    """Unknown names are an error with the nearest known ones, not an empty table."""
+    if not counts(engine)["blocks"]:
+        raise UsageError("nothing is recorded yet; measure first, for example `python -m bench latency`")
+    check_name("metric", wanted.metrics[0], names(engine, "metric"))
+    for attribute, column in COLUMNS.items():
+        for name in getattr(wanted, attribute):
+            check_name(column, name, names(engine, column))
+
+
+def show_history(
+    wanted: Filter,
+    roots: Sequence[Path],
+    store: str | None,
+    rebuild_first: bool,
+    confirm: bool,
+    json_path: Path | None,
+) -> int:
+    """Index ``roots``, print every series that matches; the exit code (1 where a confirmation regressed)."""
+    console = Console(stderr=json_path is not None and str(json_path) == "-")
+    missing = [root for root in roots if not root.is_dir()]
+    if missing:
+        raise UsageError(f"{missing[0]} is not a folder of runs; measure first, or name one with --out")
+    engine = open_store(store or store_url(roots[0]))
+    done = (rebuild if rebuild_first else index_results)(engine, roots)
+    for finding in done.findings:
+        console.print(f"note: {finding}", markup=False, highlight=False, soft_wrap=True)
+    check_filter(engine, wanted)
+    table = series(engine, wanted)
+    found = {identity: changes(points) for identity, points in table.items()}
+    _print(table, found, console)
+    size = counts(engine)
+    console.print(
+        f"{size['blocks']} blocks of {size['runs']} runs in {size['series']} comparable series "
+        f"({done.runs} runs indexed now, {done.unchanged} unchanged, {done.duplicates} duplicate records)",
+        highlight=False,
+    )
+    write(json_path, json.dumps(_to_json(table, found), indent=1, allow_nan=False) + "\n", "--json")
+    return _confirm(found, roots[0], console) if confirm else 0
+
+
+def _print(table: dict[SeriesId, list[Point]], found: dict[SeriesId, list[Change]], console: Console) -> None:
+    shown = Table(header_style="bold", title="history", title_justify="left")
+    for heading in ("model", "backend", "device", "precision", "key"):
+        shown.add_column(heading)
+    for heading in ("runs", "newest", "95 % interval", "first to newest", "changes"):
+        shown.add_column(heading, justify="right")
+    for identity, points in sorted(table.items(), key=lambda item: str(item[0])):
+        shown.add_row(*_row(identity, points, found[identity]))
+    console.print(shown)
+    for identity, steps_found in found.items():
+        for change in steps_found:
+            commits = f"{(change.before.git_commit or '?')[:10]} -> {(change.after.git_commit or '?')[:10]}"
+            how = f"; confirm: {change.command}" if change.command else "; same commit: the machine changed"
+            console.print(
+                f"{identity.model} on {identity.backend}: {change.ratio - 1:+.1%} at {change.after.run_id} "
+                f"({commits}){how}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _row(identity: SeriesId, points: Sequence[Point], found: Sequence[Change]) -> list[str]:
+    head = [identity.model, identity.backend, identity.device, identity.precision, identity.key[:8]]
+    measured = [(p, v) for p in points if (v := p.value()) is not None]
+    if not measured:
+        statuses = sorted({s for p in points for s in p.statuses})
+        return [*head, str(len(points)), ", ".join(statuses), "", "", ""]
+    newest, (value, lo, hi) = measured[-1]
+    first = measured[0][1][0]
+    since = f"{value / first - 1:+.1%}" if len(measured) > 1 else ""
+    return [
+        *head,
+        str(len(points)),
+        f"{value:.3f} {newest.unit}",
+        f"{lo:.3f} .. {hi:.3f}",
+        since,
+        str(len(found)) if found else "",
+    ]
+
+
+def _point_json(point: Point) -> dict[str, Any]:
+    value = point.value()
+    return {
+        "run_id": point.run_id,
+        "started_utc": point.started_utc,
+        "git_commit": point.git_commit,
+        "backend_version": point.backend_version,
+        "unit": point.unit,
+        "value": value and value[0],
+        "ci": list(value[1:]) if value else None,
+        "block_medians": point.medians,
+        "statuses": point.statuses,
+        "reasons": point.reasons,
+    }
+
+
+def _to_json(table: dict[SeriesId, list[Point]], found: dict[SeriesId, list[Change]]) -> list[dict[str, Any]]:
+    return [
+        {
+            **identity.__dict__,
+            "points": [_point_json(p) for p in points],
+            "changes": [
+                {"ratio": c.ratio, "before": c.before.run_id, "after": c.after.run_id, "confirm": c.command}
+                for c in found[identity]
+            ],
+        }
+        for identity, points in table.items()
+    ]
+
+
+def _confirm(found: dict[SeriesId, list[Change]], out: Path, console: Console) -> int:
+    from bench.compare_report import compare_and_show
+    from bench.options import RunOptions
+
+    code = 0
+    for identity, steps_found in found.items():
+        for change in steps_found:
+            a, b = change.before.git_commit, change.after.git_commit
+            if change.command is None or a is None or b is None:
+                continue
+            console.print(f"confirming: {change.command}", markup=False, highlight=False)
+            options = RunOptions(
+                device=identity.device,
+                models=identity.model,
+                backends=identity.backend,
+                precision=identity.precision,
+                out=out,
+            )
+            verdict = compare_and_show(a, b, options, None, None, {}, strict=False, purpose="confirm")
+            code = max(code, verdict)
+    return code
