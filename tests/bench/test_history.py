@@ -17,7 +17,13 @@ def results(tmp_path):
     for n in range(12):
         level = 10.0 * (1.08 if n >= 6 else 1.0) * (1 + rng.normal(0, 0.004))
         medians = [float(level * (1 + e)) for e in rng.normal(0, 0.004, 5)]
-        make_run(tmp_path / "r", f"202601{n + 1:02d}T000000Z-latency-x", medians, commit=f"{n:040d}", seed=n)
+        make_run(
+            tmp_path / "r",
+            f"202601{n + 1:02d}T000000Z-latency-x",
+            medians,
+            commit=f"{n:012d}" + "e" * 28,
+            seed=n,
+        )
     return tmp_path / "r"
 
 
@@ -29,7 +35,7 @@ def test_a_planted_step_is_found_with_its_commits_and_how_to_confirm(results, ca
     (change,) = series["changes"]
     assert change["ratio"] == pytest.approx(1.08, abs=0.01)
     assert change["after"].startswith("20260107")
-    assert change["confirm"] == f"python -m bench compare {5:040d}"[:38] + f" {6:040d}"[:13]
+    assert change["confirm"] == "python -m bench compare 000000000005 000000000006"
     assert "+8" in captured.err
 
 
