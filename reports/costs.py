@@ -1,15 +1,18 @@
-"""Parameters and MACs of a model: from the model registry where it has the model, else from the ViT
-formula."""
+"""Parameters and MACs of a model: from the ViT formula, else from the newest run that counted its ONNX graph."""
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 from reports.audit import vit_math
-from reports.measured import core_ratio
+from reports.measured import Store, base_name, core_ratio, image_size
+
+# The paper's names for networks that the registry calls otherwise.
+ALIASES = {
+    "tnt_base": "tnt_b",
+    "cswin": "cswin_tiny",
+    "crossformer_small": "crossformer_s",
+}
 
 
 @dataclass(frozen=True)
@@ -21,32 +24,19 @@ class Cost:
     source: str
 
 
-# The paper's names for networks that the registry calls otherwise; the MetaFormer mapping is a guess.
-ALIASES = {
-    "beit_base": "timm:beit_base_patch16_224",
-    "convit_base": "timm:convit_base",
-    "tnt_base": "timm:tnt_b_patch16_224",
-}
-
-
-@cache
-def of(model: str) -> Cost | None:
-    """The cost of one image, or None where nothing can count it."""
-    size = model.partition("@")[0].removeprefix("ecp_").removeprefix("vit_").replace("deit_", "")
-    if model.startswith(("vit_", "ecp_vit_", "deit_base")) and size in vit_math.WIDTH:
+def of(model: str, store: Store) -> Cost | None:
+    """The cost of one image, or None where no run has counted it."""
+    name = base_name(model)
+    size = name.removeprefix("ecp_").removeprefix("vit_").removeprefix("deit_")
+    if name.startswith(("vit_", "ecp_vit_", "deit_")) and size in vit_math.WIDTH and image_size(model) == 224:
         ratio = core_ratio(model)
-        return Cost(
-            vit_math.params(size), vit_math.macs(size, 1.0 if ratio is None else ratio), "counted (formula)"
-        )
-    return _from_registry(ALIASES.get(model, model))
-
-
-def _from_registry(model: str) -> Cost | None:
-    try:
-        registry: Any = importlib.import_module("bench.models")
-        info = registry.info(model)
-    except Exception:  # the registry may lack the model, or the library that defines it
+        counted = vit_math.macs(size, 1.0 if ratio is None else ratio)
+        return Cost(vit_math.params(size), counted, "counted (formula)")
+    name = ALIASES.get(model, model)
+    info = store.model_info(name)
+    cells = {c.metric: c for c in store.find(model=name) if c.metric in ("params", "macs") and c.ok}
+    params = cells["params"].value if "params" in cells else info.get("params")
+    macs = cells["macs"].value if "macs" in cells else info.get("macs")
+    if not isinstance(params, int | float) or not isinstance(macs, int | float) or not params or not macs:
         return None
-    if not info.params or not info.macs:
-        return None
-    return Cost(info.params / 1e6, info.macs / 1e9, "counted (model registry)")
+    return Cost(params / 1e6, macs / 1e9, "counted (ONNX graph)")

@@ -10,6 +10,7 @@ not an error, so that one bad file cannot hide the rest.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,8 +22,11 @@ from bench.metrics import SOURCES, UNITS
 from bench.plan import Case
 from bench.records import STATUSES, BlockRecord, read_records
 
+Key = tuple[str, str, str, str, str, str]
 COMMITTED = Path(__file__).parent / "records"
-DEFAULT_RATIO = "0.8"
+DEFAULT_RATIO = 0.8
+# The compiler's passes that an ablation turns off one by one.
+SWITCHES = ("eliminate", "fuse", "layout_choice", "memory_plan")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Measured:
     reason: str = ""
     backend_version: str = ""
     model_sha256: str = ""
+    variant: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     records: tuple[BlockRecord, ...] = ()
 
@@ -54,14 +59,16 @@ class Measured:
         return self.status == "measured" and self.value is not None
 
     @property
-    def key(self) -> tuple[str, str, str, str, str]:
+    def key(self) -> Key:
         """What the cell is about; two runs' cells with equal keys measured the same thing."""
-        return (self.device, self.backend, self.model, self.precision, self.metric)
+        return (self.device, self.backend, self.model, self.precision, self.metric, self.variant)
 
     @property
     def slug(self) -> str:
         """Name usable in a file or an anchor."""
-        return slug("-".join((self.metric, self.model, self.backend, self.precision)))
+        return slug(
+            "-".join(filter(None, (self.metric, self.model, self.backend, self.precision, self.variant)))
+        )
 
 
 def slug(text: str) -> str:
@@ -70,25 +77,52 @@ def slug(text: str) -> str:
 
 
 def canonical(model: str) -> str:
-    """One spelling per model: ``ecp_vit_tiny@0.8`` is ``ecp_vit_tiny``; ``@0.30`` is ``@0.3``."""
-    name, at, ratio = model.partition("@")
-    if not at:
+    """One spelling per model: ``ecp_vit_tiny@0.80`` is ``ecp_vit_tiny``; order is ratio, image size, batch."""
+    if model.startswith("onnx:"):
         return model
-    try:
-        text = f"{float(ratio):g}"
-    except ValueError:
-        return model
-    if text == "1":
-        text = "1.0"
-    return name if text == DEFAULT_RATIO else f"{name}@{text}"
+    name, ratio, size, batch = _parts(model)
+    if name.startswith("ecp_") and ratio == DEFAULT_RATIO:
+        ratio = None
+    texts = [
+        f"{ratio:g}" if ratio not in (None, 1.0) else "1.0" if ratio == 1.0 else "",
+        str(size or ""),
+        batch,
+    ]
+    return "@".join([name, *filter(None, texts)])
+
+
+def _parts(model: str) -> tuple[str, float | None, int | None, str]:
+    """(base name, core ratio, image size, ``bN``) of a registry name; unknown suffixes stay with the base name."""
+    name, *suffixes = model.split("@")
+    ratio, size, batch = None, None, ""
+    for text in suffixes:
+        if re.fullmatch(r"b\d+", text):
+            batch = "" if text == "b1" else text
+        elif re.fullmatch(r"\d{2,4}", text):
+            size = int(text)
+        elif re.fullmatch(r"\d?\.?\d+|\d\.", text):
+            ratio = float(text)
+        else:
+            name += f"@{text}"
+    return name, ratio, size, batch
 
 
 def core_ratio(model: str) -> float | None:
     """The core ratio in a model's name; None for a model without core-periphery attention."""
-    if not model.startswith("ecp_"):
+    name, ratio, _, _ = _parts(model)
+    if not name.startswith("ecp_"):
         return None
-    ratio = canonical(model).partition("@")[2]
-    return float(ratio) if ratio else float(DEFAULT_RATIO)
+    return DEFAULT_RATIO if ratio is None else ratio
+
+
+def base_name(model: str) -> str:
+    """The registry's name without ratio, size and batch."""
+    return model if model.startswith("onnx:") else _parts(model)[0]
+
+
+def image_size(model: str) -> int:
+    """The input's side in pixels, 224 where the name does not say."""
+    return _parts(model)[2] or 224
 
 
 @dataclass
@@ -129,10 +163,10 @@ class Store:
         return [c for run in self.runs for c in run.cells]
 
     @cached_property
-    def latest(self) -> dict[tuple[str, str, str, str, str], Measured]:
+    def latest(self) -> dict[Key, Measured]:
         """Per key the newest cell; a newer failure replaces an older value only if nothing was ever
         measured."""
-        table: dict[tuple[str, str, str, str, str], Measured] = {}
+        table: dict[Key, Measured] = {}
         for cell in self.cells:
             old = table.get(cell.key)
             if old is None or cell.ok or not old.ok:
@@ -140,10 +174,23 @@ class Store:
         return table
 
     def find(self, **want: str) -> list[Measured]:
-        """Newest cells whose fields equal ``want`` (model names in any spelling)."""
+        """Newest cells whose fields equal ``want`` (model names in any spelling).
+
+        Ablations (cells with a ``variant``) are left out unless asked for.
+        """
+        want.setdefault("variant", "")
         if "model" in want:
             want["model"] = canonical(want["model"])
         return [c for c in self.latest.values() if all(getattr(c, k) == v for k, v in want.items())]
+
+    def model_info(self, model: str) -> dict[str, Any]:
+        """What the newest run that used a model wrote about it (MACs, parameters, input shape); empty: no run did."""
+        for run in reversed(self.runs):
+            models = run.info.get("models")
+            for name, info in models.items() if isinstance(models, Mapping) else ():
+                if canonical(name) == canonical(model) and isinstance(info, Mapping):
+                    return dict(info)
+        return {}
 
     def names(self, attribute: str, where: Callable[[Measured], bool] = lambda _: True) -> list[str]:
         """Distinct values of one field, in order of appearance."""
@@ -220,12 +267,28 @@ def _cells_of(data: Any, run: str) -> Iterable[Measured]:
         )
 
 
+def variant_of(record: BlockRecord) -> str:
+    """Switches that were turned off for an ablation (``eliminate=off``), or an empty string."""
+    options = record.extra.get("options")
+    found = options if isinstance(options, Mapping) else {}
+    return " ".join(f"{k}=off" for k in sorted(found) if k in SWITCHES and not found[k])
+
+
 def aggregate(records: Iterable[BlockRecord], run: str) -> list[Measured]:
-    """Blocks of one cell become one measured cell, by the rules of ``bench.cells``."""
-    return [_one_cell(key, blocks, run) for key, blocks in group(list(records)).items()]
+    """Blocks of one cell become one measured cell, by the rules of ``bench.cells``; ablations stay apart."""
+    by_variant: dict[str, list[BlockRecord]] = {}
+    for record in records:
+        by_variant.setdefault(variant_of(record), []).append(record)
+    return [
+        _one_cell(key, variant, blocks, run)
+        for variant, some in by_variant.items()
+        for key, blocks in group(some).items()
+    ]
 
 
-def _one_cell(key: tuple[str, str, str, str, str], blocks: list[BlockRecord], run: str) -> Measured:
+def _one_cell(
+    key: tuple[str, str, str, str, str], variant: str, blocks: list[BlockRecord], run: str
+) -> Measured:
     device, backend, model, precision, metric = key
     good = [b for b in blocks if b.status == "measured"]
     shown = good[-1] if good else blocks[-1]
@@ -237,6 +300,7 @@ def _one_cell(key: tuple[str, str, str, str, str], blocks: list[BlockRecord], ru
         model_sha256=shown.cell.model_sha256,
         precision=precision,
         metric=metric,
+        variant=variant,
         status=shown.status,
         run=run,
         reason=shown.reason,

@@ -185,9 +185,9 @@ def find_t2(context: Context, row: Row, column: Column) -> Found:
         return find_accuracy(context, model, "imagenet")
     if column.id == "res":
         return Found.number(224.0, "px", "model registry")
-    counted = costs.of(model)
+    counted = costs.of(model, context.store)
     if counted is None:
-        return Found(status="unavailable", reason=f"{model} is not in the model registry")
+        return Found(status="unavailable", reason=f"no run has counted {model}")
     value = counted.params_m if column.id == "params" else counted.macs_g
     return Found.number(value, column.unit, counted.source)
 

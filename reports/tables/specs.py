@@ -56,7 +56,7 @@ def _profile_command(context: Context, row: Row, column: Column) -> str:
 def _accuracy_command(dataset: str) -> Callable[[Context, Row, Column], str]:
     def command(context: Context, row: Row, column: Column) -> str:
         if column.conditions["metric"] in ("params", "macs", "resolution"):
-            return 'python -c "import bench.models"  # the network is not in the registry'
+            return f"nox -s latency -- --quick --backends onnxruntime --models {row.conditions['model']}"
         data = str(column.conditions.get("dataset", dataset))
         return f"nox -s train -- --model {model_of(row, column)} --dataset {data} --data PATH"
 

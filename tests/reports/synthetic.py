@@ -68,6 +68,16 @@ def latency_records(rng: np.random.Generator, run: str, scale: float) -> list[Bl
                         },
                     )
                 )
+    for block in range(2):
+        slow = 8.0 * scale * 1.5
+        options = {"eliminate": False, "threads": 2}
+        cell = key("vit_tiny", "ecp", "latency")
+        extra = {"unit": "ms", "source": "wall", "options": options}
+        records.append(
+            BlockRecord(
+                run, len(records), block, cell, "measured", samples_ms=[slow, slow * 1.01], extra=extra
+            )
+        )
     missing = key("vit_tiny", "tnn", "latency")
     records.append(
         BlockRecord(run, len(records), 0, missing, "unavailable", "TNN is not installed; build it first")

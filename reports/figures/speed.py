@@ -1,0 +1,321 @@
+"""Figures of measured speed: latency by framework, where the time goes, ablation, latency against sequence length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure as Canvas
+
+from reports import profiles
+from reports.audit import vit_math
+from reports.figures import style
+from reports.figures.base import Figure, Missing
+from reports.measured import Measured, Store, base_name, core_ratio, image_size
+
+
+def by_model(cells: list[Measured]) -> dict[str, list[Measured]]:
+    """Cells grouped by model, smallest latency first among models and within each."""
+    groups: dict[str, list[Measured]] = {}
+    for cell in cells:
+        groups.setdefault(cell.model, []).append(cell)
+    for some in groups.values():
+        some.sort(key=lambda c: c.value or 0)
+    return dict(sorted(groups.items(), key=lambda item: item[1][0].value or 0))
+
+
+def latency(store: Store, device: str, precision: str) -> Figure | Missing:
+    """Latency of every framework on every model, with intervals."""
+    cells = [c for c in store.find(device=device, precision=precision, metric="latency") if c.ok]
+    name = f"Latency on {device}, {precision}"
+    if not cells:
+        return Missing("latency", name, "no latency was recorded", f"nox -s latency -- --device {device}")
+    groups = by_model(cells)
+    rows = [
+        {
+            "model": model,
+            "backend": c.backend,
+            "latency_ms": c.value,
+            "low": c.ci[0] if c.ci else None,
+            "high": c.ci[1] if c.ci else None,
+            "blocks": len(c.blocks),
+            "run": c.run,
+        }
+        for model, some in groups.items()
+        for c in some
+    ]
+
+    def draw(canvas: Canvas) -> None:
+        axis = canvas.add_subplot()
+        for backend in sorted({c.backend for c in cells}, key=lambda b: (style.rank(b), b)):
+            mine = [(i, c) for i, some in enumerate(groups.values()) for c in some if c.backend == backend]
+            axis.hlines(
+                [i for i, _ in mine],
+                [(c.ci or (c.value or 0,))[0] for _, c in mine],
+                [(c.ci or (c.value or 0,))[-1] for _, c in mine],
+                color=style.colour(backend),
+                linewidth=3,
+                alpha=0.35,
+            )
+            axis.scatter(
+                [c.value or 0 for _, c in mine],
+                [i for i, _ in mine],
+                s=30,
+                color=style.colour(backend),
+                marker=style.marker(backend),
+                edgecolors=style.PAPER,
+                linewidths=0.6,
+                zorder=3,
+                label=backend,
+            )
+        axis.set_yticks(range(len(groups)), list(groups))
+        axis.set_ylim(len(groups) - 0.5, -0.5)
+        axis.set_xscale("log")
+        style.label_log_axis(axis)
+        axis.set_xlabel("latency, ms (log scale; left is faster)")
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, handletextpad=0.1, columnspacing=1.2)
+
+    fastest = {m: some[0].backend for m, some in groups.items()}
+    wins = sum(b.startswith("ecp") for b in fastest.values())
+    return Figure(
+        "latency",
+        name,
+        "Median of block medians, batch 1; bars are 95 % hierarchical bootstrap intervals. A framework keeps its "
+        "colour and mark everywhere.",
+        f"Dot plot of latency per model and framework; ecp is fastest on {wins} of {len(groups)} models.",
+        rows,
+        draw,
+        (6.8, 0.34 * len(groups) + 1.3),
+        "speed",
+    )
+
+
+def breakdown(store: Store, device: str, precision: str) -> Figure | Missing:
+    """Layout work against computation, per model and framework, from profiles."""
+    rows: list[dict[str, Any]] = []
+    for cell in store.find(device=device, precision=precision, metric="profile"):
+        split = profiles.split(cell)
+        if split is None or cell.status != "measured":
+            continue
+        total = split.layout_ms + split.compute_ms
+        rows.append(
+            {
+                "model": cell.model,
+                "backend": cell.backend,
+                "layout_ms": split.layout_ms,
+                "compute_ms": split.compute_ms,
+                "layout_share_percent": 100 * split.layout_ms / total if total else 0.0,
+                "source": cell.source,
+                "run": cell.run,
+            }
+        )
+    name = "Layout transformation against computation"
+    if not rows:
+        command = f"nox -s profile -- --device {device} --models vit_base --backends ecp,mnn"
+        return Missing("breakdown", name, f"no profile on {device} at {precision}", command)
+    rows.sort(key=lambda r: (r["model"], r["layout_ms"] + r["compute_ms"]))
+
+    def draw(canvas: Canvas) -> None:
+        axis = canvas.add_subplot()
+        ys = list(range(len(rows)))
+        axis.barh(ys, [r["compute_ms"] for r in rows], color=style.BLUE, label="computation")
+        axis.barh(
+            ys,
+            [r["layout_ms"] for r in rows],
+            left=[r["compute_ms"] for r in rows],
+            color=style.ORANGE,
+            hatch="//",
+            label="layout transformation",
+        )
+        longest = max(r["layout_ms"] + r["compute_ms"] for r in rows)
+        for y, r in enumerate(rows):
+            end = r["layout_ms"] + r["compute_ms"]
+            axis.text(end + longest * 0.01, y, f"{r['layout_share_percent']:.1f} %", va="center", fontsize=7)
+        axis.set_yticks(ys, [f"{r['model']}, {r['backend']}" for r in rows])
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_xlim(0, longest * 1.1)
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel("ms per inference (profiled pass)")
+        axis.legend(loc="lower right")
+
+    return Figure(
+        "breakdown",
+        name,
+        "Sum of operator times of a profiled pass by class (what Table 1 splits); the number is the share of layout "
+        "transformation. A profiled pass is slower than a timed one.",
+        "Stacked bars of computation and layout time per model and framework.",
+        rows,
+        draw,
+        (6.8, 0.3 * len(rows) + 1.2),
+        "speed",
+    )
+
+
+def ablation(store: Store, device: str, precision: str) -> Figure | Missing:
+    """What each pass of the compiler is worth: latency with it turned off, relative to all on."""
+    rows: list[dict[str, Any]] = []
+    for cell in store.latest.values():
+        if (
+            (cell.device, cell.precision, cell.metric) != (device, precision, "latency")
+            or not cell.variant
+            or not cell.ok
+        ):
+            continue
+        full = [
+            c
+            for c in store.find(
+                device=device, precision=precision, metric="latency", model=cell.model, backend=cell.backend
+            )
+            if c.ok
+        ]
+        if full and full[0].value and cell.value:
+            rows.append(
+                {
+                    "model": cell.model,
+                    "off": cell.variant.replace("=off", ""),
+                    "latency_ms": cell.value,
+                    "all_on_ms": full[0].value,
+                    "slower_by": cell.value / full[0].value,
+                    "run": cell.run,
+                    "same_run": cell.run == full[0].run,
+                }
+            )
+    name = "Ablation: each pass turned off"
+    if not rows:
+        command = f"nox -s profile -- --device {device} --models vit_tiny --ablate"
+        return Missing("ablation", name, f"no ablation was recorded on {device} at {precision}", command)
+    models = list(dict.fromkeys(r["model"] for r in rows))
+    kinds = list(dict.fromkeys(r["off"] for r in rows))
+
+    def draw(canvas: Canvas) -> None:
+        axis = canvas.add_subplot()
+        height = 0.8 / len(models)
+        for k, model in enumerate(models):
+            mine = {r["off"]: r for r in rows if r["model"] == model}
+            some = [(i, mine[o]) for i, o in enumerate(kinds) if o in mine]
+            bars = axis.barh(
+                [i + (k - (len(models) - 1) / 2) * height for i, _ in some],
+                [r["slower_by"] for _, r in some],
+                height * 0.9,
+                color=style.CYCLE[k % len(style.CYCLE)],
+                hatch=style.HATCHES[k % len(style.HATCHES)],
+                label=model,
+            )
+            axis.bar_label(bars, [f"{r['slower_by']:.2f}x" for _, r in some], padding=2, fontsize=7)
+        axis.axvline(1.0, color=style.INK, linewidth=0.8)
+        axis.set_yticks(range(len(kinds)), [f"without {o}" for o in kinds])
+        axis.set_ylim(len(kinds) - 0.4, -0.6)
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel("latency relative to all passes on")
+        axis.legend(loc="lower right")
+
+    return Figure(
+        "ablation",
+        name,
+        f"ecp on {device}, {precision}: latency with one pass turned off, divided by latency with all of them.",
+        "Bars above one show how much slower the compiled model is without each pass.",
+        rows,
+        draw,
+        (6.8, 0.42 * len(kinds) * max(1, len(models) / 2) + 1.2),
+        "compiler",
+    )
+
+
+def against_length(store: Store, device: str, precision: str) -> Figure | Missing:
+    """Latency (and attention's share of the MACs) against the number of tokens, dense and core-periphery."""
+    rows: list[dict[str, Any]] = []
+    for cell in store.find(device=device, precision=precision, metric="latency"):
+        tokens = _tokens(cell.model)
+        if cell.ok and tokens and cell.backend in ("ecp", "onnxruntime", "openvino", "torch"):
+            kind = "dense" if core_ratio(cell.model) is None else f"CP, ratio {core_ratio(cell.model):g}"
+            rows.append(
+                {
+                    "tokens": tokens,
+                    "kind": f"{base_name(cell.model).removeprefix('ecp_')} {kind}",
+                    "backend": cell.backend,
+                    "model": cell.model,
+                    "latency_ms": cell.value,
+                    "run": cell.run,
+                }
+            )
+    name = "Latency against sequence length"
+    if len({r["tokens"] for r in rows}) < 3:
+        command = f"nox -s latency -- --device {device} --models vit_tiny,vit_tiny@384,vit_tiny@512,ecp_vit_tiny@384"
+        return Missing("length", name, "fewer than three sequence lengths were recorded", command)
+    series = list(dict.fromkeys((r["backend"], r["kind"]) for r in rows))
+
+    def draw(canvas: Canvas) -> None:
+        axis = canvas.add_subplot()
+        for k, (backend, kind) in enumerate(series):
+            mine = sorted(
+                (r for r in rows if (r["backend"], r["kind"]) == (backend, kind)), key=lambda r: r["tokens"]
+            )
+            axis.plot(
+                [r["tokens"] for r in mine],
+                [r["latency_ms"] for r in mine],
+                color=style.CYCLE[k % len(style.CYCLE)],
+                marker=style.MARKERS[k % len(style.MARKERS)],
+                linestyle="-" if kind.endswith("dense") else "--",
+                label=f"{backend}, {kind}",
+            )
+        axis.set_xlabel("tokens N")
+        axis.set_ylabel("latency, ms")
+        axis.legend()
+
+    return Figure(
+        "length",
+        name,
+        f"Measured on {device}, {precision}. Solid: full attention; dashed: core-periphery attention.",
+        "Lines of latency over sequence length for dense and core-periphery attention.",
+        rows,
+        draw,
+        (6.8, 3.4),
+        "speed",
+    )
+
+
+def _tokens(model: str) -> int | None:
+    """Tokens of a ViT/16 at its image size, the class token included; None for other networks."""
+    return (image_size(model) // 16) ** 2 + 1 if "vit_" in base_name(model) and ":" not in model else None
+
+
+def macs_by_ratio() -> Figure:
+    """How many MACs core-periphery attention removes: counted, for every ratio."""
+    rows: list[dict[str, Any]] = [
+        {
+            "size": size,
+            "ratio": i / 50,
+            "macs_g": vit_math.macs(size, i / 50),
+            "saved_percent": 100 * (1 - vit_math.macs(size, i / 50) / vit_math.macs(size)),
+        }
+        for size in vit_math.WIDTH
+        for i in range(51)
+    ]
+
+    def draw(canvas: Canvas) -> None:
+        axis = canvas.add_subplot()
+        for size, face, dash in zip(vit_math.WIDTH, (style.GREEN, style.BLUE, style.RED), ("-", "--", ":")):
+            mine = [r for r in rows if r["size"] == size]
+            axis.plot(
+                [r["ratio"] for r in mine],
+                [r["saved_percent"] for r in mine],
+                color=face,
+                linestyle=dash,
+                label=f"ViT-{size.title()}",
+            )
+        axis.axvline(0.8, color=style.MUTED, linewidth=0.8)
+        axis.text(0.79, 12, "the paper's latencies", ha="right", fontsize=7.5)
+        axis.set_xlabel("core ratio")
+        axis.set_ylabel("MACs removed, %")
+        axis.legend()
+
+    return Figure(
+        "macs",
+        "What core-periphery attention can save at 224 px",
+        "Counted from the architecture (197 tokens). At the ratio of Table 7 it is 0.56 % (Tiny) to 0.16 % (Base); "
+        "the table's latencies fall by 14 % to 7 %.",
+        "Three falling curves: savings vanish as the core ratio approaches one.",
+        rows,
+        draw,
+        (6.8, 3.0),
+        "paper",
+    )

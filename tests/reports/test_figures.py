@@ -1,0 +1,94 @@
+"""Figures: complete data beside each, same bytes each time, colours that follow the theme, gaps that say why."""
+
+import csv
+import io
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from reports.figures import Missing, access, build_all, export, paper, style
+from reports.measured import Store
+
+
+@pytest.fixture(scope="module")
+def figures(store):
+    return build_all(store, [("local", "fp32")])
+
+
+@pytest.fixture(scope="module")
+def drawn(figures):
+    return {f.id: (f, export.svg_text(f)) for f in figures if not isinstance(f, Missing)}
+
+
+def test_the_figures_that_the_records_allow(figures, drawn):
+    expected = {"figure4", "table3-curve", "macs", "data-access"}
+    expected |= {
+        f"{n}-local-fp32"
+        for n in ("latency", "figure1", "figure7", "breakdown", "plan", "roofline", "ablation")
+    }
+    assert set(drawn) == expected
+    (gap,) = (f for f in figures if isinstance(f, Missing))
+    assert gap.id.startswith("length") and gap.command.startswith("nox -s ") and gap.why
+
+
+def test_csv_has_a_row_per_mark(drawn):
+    figure, _ = drawn["latency-local-fp32"]
+    rows = list(csv.DictReader(io.StringIO(export.csv_text(figure))))
+    assert len(rows) == 20 and {r["backend"] for r in rows} == {"ecp", "mnn", "tvm", "onnxruntime"}
+    assert all(float(r["low"]) <= float(r["latency_ms"]) <= float(r["high"]) for r in rows)
+
+
+def test_svg_is_reproducible_and_themed(drawn):
+    for figure, svg in drawn.values():
+        themed = export.themed(figure, svg)
+        root = ET.fromstring(themed)
+        assert root.get("role") == "img" and root.get("aria-label") == figure.alt
+        assert "var(--ink)" in themed and style.INK not in themed
+        ids = re.findall(r'\bid="([^"]+)"', themed)
+        assert len(ids) == len(set(ids))
+        for target in re.findall(r'(?:href="#|url\(#)([^")]+)', themed):
+            assert target in ids, (figure.id, target)
+        assert "<image" not in themed
+    figure, svg = drawn["figure4"]
+    assert export.svg_text(figure) == svg
+
+
+def test_files_are_written(drawn, tmp_path):
+    paths = export.write(drawn["macs"][0], tmp_path)
+    assert [p.suffix for p in paths] == [".svg", ".png", ".csv"]
+    assert paths[1].read_bytes().startswith(b"\x89PNG") and all(p.stat().st_size > 500 for p in paths)
+
+
+def test_addresses_follow_the_view():
+    """Against numpy: the layout chain run for real."""
+    import numpy as np
+
+    flat = np.arange(access.TOKENS * 3 * access.HEADS * access.WIDTH)
+    k = flat.reshape(access.TOKENS, 3, access.HEADS, access.WIDTH).transpose(1, 2, 0, 3)[1]
+    views = access.attention_views()
+    assert access.addresses(views["K"], 300) == k.reshape(-1)[:300].tolist()
+    assert access.addresses(views["K transposed"], 300) == k.transpose(0, 2, 1).reshape(-1)[:300].tolist()
+
+
+def test_ablation_compares_with_the_whole_compiler(store, drawn):
+    figure, _ = drawn["ablation-local-fp32"]
+    assert [(r["off"], round(r["slower_by"], 1)) for r in figure.rows] == [("eliminate", 1.5)]
+    assert store.find(model="vit_tiny", backend="ecp", metric="latency")[0].value == pytest.approx(
+        8, rel=0.05
+    )
+
+
+def test_figure1_marks_whose_accuracy_it_is(drawn):
+    rows = drawn["figure1-local-fp32"][0].rows
+    assert {r["accuracy_source"] for r in rows if r["model"] == "vit_base"} == {"Table 3, ratio 1.0"}
+    assert any(r["where"] == "oneplus11 (published)" and r["latency_ms"] == 610.3 for r in rows)
+
+
+def test_no_records_no_invented_figure():
+    gap = paper.figure1(Store([]), "local", "fp32")
+    assert isinstance(gap, Missing)
+
+
+def test_palette_is_told_apart_without_colour():
+    assert len(set(style.MARKERS)) == len(set(style.HATCHES)) == len(style.CYCLE) == len(style.BACKENDS)
