@@ -76,22 +76,15 @@ def trilu(c: NodeContext) -> str:
 
 @converter("OneHot")
 def one_hot(c: NodeContext) -> str:
-    """OneHot: compare with a constant ramp."""
+    """OneHot: compare with a constant ramp. -depth..-1 count from the end, others out of range match nothing."""
     depth = int(c.const(1, "depth").reshape(-1)[0])
     rank = len(c.shape(0)) + 1
     axis = c.axis(c.attr("axis", -1), rank)
-    indices = c.input(0) if c.type(0).dtype == "int64" else c.emit("Cast", c.input(0), to="int64")
-    indices = (
-        c.emit("Mod", indices, c.add_const(np.array(depth, np.int64)), fmod=0) if _may_wrap(c) else indices
-    )
-    spread = c.reshape(indices, [*c.shape(0)[:axis], 1, *c.shape(0)[axis:]])
+    index = c.input(0) if c.type(0).dtype == "int64" else c.emit("Cast", c.input(0), to="int64")
+    wrapped = c.emit("Add", index, c.add_const(np.array(depth, np.int64)))
+    index = c.emit("Where", c.emit("Less", index, c.add_const(np.array(0, np.int64))), wrapped, index)
+    spread = c.reshape(index, [*c.shape(0)[:axis], 1, *c.shape(0)[axis:]])
     ramp = np.arange(depth, dtype=np.int64).reshape([-1 if i == axis else 1 for i in range(rank)])
     in_range = c.emit("Equal", spread, c.add_const(ramp))
     off, on = (c.reshape(v, ()) for v in c.emit_many("Split", [c.input(2)], 2, axis=0, sizes=(1, 1)))
     return c.emit("Where", in_range, on, off)
-
-
-def _may_wrap(c: NodeContext) -> bool:
-    """ONNX lets an index from -depth to -1 count from the end; anything else out of range is all "off"."""
-    array = c.constant_of(c.input(0))
-    return array is not None and bool((array < 0).any() and (array >= -int(c.const(1).reshape(-1)[0])).all())

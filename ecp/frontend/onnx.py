@@ -26,6 +26,7 @@ from ecp.frontend.builder import Builder
 from ecp.frontend.functions import function_body, resolve_references
 from ecp.frontend.loading import array_of, dtype_name, load, model_sha256
 from ecp.frontend.registry import CONVERTERS, NodeContext
+from ecp.frontend.unsupported import reason
 from ecp.ir.graph import Graph, Type
 
 __all__ = ["import_onnx", "model_sha256", "supported_operators"]
@@ -158,7 +159,7 @@ class _Importer:
         if body is None:
             full = f"{node.domain}.{node.op_type}" if not standard else node.op_type
             raise UnsupportedOperatorError(
-                f"operator {full} (node {label!r}) is not supported; "
+                f"operator {full} (node {label!r}) is not supported: {reason(node.domain, node.op_type)}; "
                 f"supported are: {', '.join(supported_operators())}"
             )
         return self._expand(body, node, label)
