@@ -36,6 +36,19 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 _WEIGHTED = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LayerNormalization", "BatchNormalization", "Einsum"}
 
 
+#: What numpy and the converters raise for attributes and shapes that make no sense.
+_BROKEN = (
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    RuntimeError,
+)
+
+
 def supported_operators() -> list[str]:
     """Names of the ONNX operators with a converter, sorted."""
     return sorted(CONVERTERS)
@@ -56,8 +69,17 @@ def import_onnx(
     :class:`UnsupportedOperatorError` (names the operator, its node and what is supported).
     """
     model, name = load(source)
+    try:
+        return _import(model, name, dict(dims or {}), dict(bind or {}))
+    except EcpError:
+        raise
+    except _BROKEN as error:  # damage that no check above foresaw, such as names that are not text
+        raise ModelError(f"{name}: corrupt model: {_one_line(error)}") from error
+
+
+def _import(model: onnx.ModelProto, name: str, dims: dict[str, int], bind: dict[str, np.ndarray]) -> Graph:
     importer = _Importer(model, name)
-    importer.declare(dict(dims or {}), dict(bind or {}))
+    importer.declare(dims, bind)
     importer.convert(model.graph.node, "")
     outputs = []
     for out in model.graph.output:
@@ -117,6 +139,8 @@ class _Importer:
                     f"give one, for example dims={{{label!r}: 1}} or --dims {label}=1"
                 )
             unused.discard(given)
+            if int(dims[given]) < 1:
+                raise ModelError(f"{what}: dimension {given!r} was given {dims[given]}; it must be 1 or more")
             shape.append(int(dims[given]))
         return Type(tuple(shape), dtype_name(value.type.tensor_type.elem_type, what))
 
@@ -135,10 +159,9 @@ class _Importer:
                 self._convert_node(node, label)
             except EcpError as error:
                 raise type(error)(_prefixed(self.name, str(error))) from None
-            except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
-                raise ModelError(
-                    f"{self.name}: node {label!r} ({node.op_type}) is not valid: {error}"
-                ) from error
+            except _BROKEN as error:
+                what = f"{self.name}: node {label!r} ({node.op_type}) is not valid"
+                raise ModelError(f"{what}: {_one_line(error)}") from error
 
     def _convert_node(self, node: onnx.NodeProto, label: str) -> None:
         standard = node.domain in _DEFAULT_DOMAINS
@@ -213,6 +236,10 @@ class _Importer:
         return onnx.helper.make_tensor_type_proto(
             onnx.helper.np_dtype_to_tensor_dtype(np.dtype(type_.dtype)), type_.shape
         )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _prefixed(name: str, message: str) -> str:
