@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.base import Backend, Description, OpTime, RunConfig
-from baselines.common import cache_dir
+from baselines.common import cache_dir, own_options
+from ecp.errors import UsageError
 
 COMPILE_OPTIONS = ("eliminate", "fuse", "layout_choice", "memory_plan")
 
 
 class EcpBackend(Backend):
-    """ecp on an OpenCL device. Options ``eliminate``, ``fuse``, ``layout_choice``, ``memory_plan`` switch passes."""
+    """ecp on an OpenCL device. Options ``ecp.eliminate``, ``ecp.fuse``, ... (true, false) switch passes."""
 
     name: ClassVar[str] = "ecp"
 
@@ -32,7 +33,7 @@ class EcpBackend(Backend):
         from ecp.runtime.session import Session
 
         device = devices.resolve(config.device)
-        switches = {k: bool(config.options[k]) for k in COMPILE_OPTIONS if k in config.options}
+        switches = _switches(config)
         bundle, self._origin = _bundle(onnx_path, device, config, switches)
         threads = config.threads if device.device_class == "cpu" else None
         self._session = Session(bundle, device, threads=threads)
@@ -83,7 +84,17 @@ class EcpBackend(Backend):
         self._session.close()
 
 
-def _bundle(onnx_path: Path, device: Any, config: RunConfig, switches: Mapping[str, bool]) -> tuple[Any, str]:
+def _switches(config: RunConfig) -> dict[str, Any]:
+    switches: dict[str, Any] = {}
+    for key, value in own_options(config, "ecp").items():
+        if key not in COMPILE_OPTIONS or str(value).lower() not in ("true", "false"):
+            known = ", ".join(f"ecp.{k}" for k in COMPILE_OPTIONS)
+            raise UsageError(f"ecp.{key}={value}: known settings are {known}, each true or false")
+        switches[key] = str(value).lower() == "true"
+    return switches
+
+
+def _bundle(onnx_path: Path, device: Any, config: RunConfig, switches: dict[str, Any]) -> tuple[Any, str]:
     """The bundle and ``"compiled"`` or ``"cache"``."""
     import ecp
     from ecp.runtime.bundle import Bundle

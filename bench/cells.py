@@ -62,6 +62,8 @@ def make_cells(cases: Sequence[Case], records: Sequence[BlockRecord], planned_bl
 
 def make_cell(case: Case, records: Sequence[BlockRecord], planned_blocks: int) -> Cell:
     """The cell of one case from its blocks; see :func:`_verdict` for what makes it ``measured``."""
+    everything = records
+    records = _standing(records)
     status, reason = _verdict(records)
     blocks = [r.samples_ms for r in records if r.samples_ms]
     value, ci = None, None
@@ -72,6 +74,8 @@ def make_cell(case: Case, records: Sequence[BlockRecord], planned_blocks: int) -
         (r for r in records if r.status in ("measured", "unstable")), records[0] if records else None
     )
     extra = _extra(records, shown, blocks) if shown else {}
+    if status == "unstable":
+        extra["indicative"] = statistics.median(statistics.median(b) for b in blocks)
     return Cell(
         device=case.device,
         backend=case.backend,
@@ -87,8 +91,22 @@ def make_cell(case: Case, records: Sequence[BlockRecord], planned_blocks: int) -
         blocks=blocks,
         source=(shown.extra.get("source") if shown else None) or SOURCES.get(case.metric, ""),
         reason=reason,
-        extra=extra | {"blocks_planned": planned_blocks, "blocks_measured": len(blocks)},
+        extra=extra
+        | {
+            "blocks_planned": planned_blocks,
+            "blocks_measured": len(blocks),
+            "blocks_repeated": len(everything) - len(records),
+        },
     )
+
+
+def _standing(records: Sequence[BlockRecord]) -> list[BlockRecord]:
+    """The last record of each block: an ``unstable`` block that was measured again is replaced by its repeat.
+
+    Which blocks are repeated is decided by the gates alone, never by the value that came out.
+    """
+    last = {record.block: record for record in sorted(records, key=lambda r: r.seq)}
+    return list(last.values())
 
 
 def _verdict(records: Sequence[BlockRecord]) -> tuple[str, str]:

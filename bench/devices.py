@@ -61,12 +61,27 @@ class Sysfs(_Strict):
     gpu: str
 
 
+class Limits(_Strict):
+    """How much disturbance a block may show before it is ``unstable``; absent: the harness's default.
+
+    ``others_cpus``: processors busy for others on average; ``clock``, ``probe``: relative change of clock and
+    of a fixed loop; ``temperature_c``: degrees; ``steady``: relative agreement of adjacent warm-up windows.
+    """
+
+    others_cpus: float | None = Field(default=None, ge=0)
+    clock: float | None = Field(default=None, gt=0)
+    probe: float | None = Field(default=None, gt=0)
+    temperature_c: float | None = Field(default=None, gt=0)
+    steady: float | None = Field(default=None, gt=0)
+
+
 class LocalDevice(_Strict):
     """A device of this computer, chosen by the OpenCL selector ``opencl``."""
 
     transport: Literal["local"]
     title: str
     opencl: Literal["local", "local-cpu", "local-pocl", "local-rusticl", "local-gpu"]
+    limits: Limits = Limits()
     cache: CacheGeometry | None = None
     published: list[str] = []
 
@@ -83,6 +98,7 @@ class AdbDevice(_Strict):
     gpu: Gpu | None = None
     opencl_libraries: list[str] = Field(min_length=1)
     sysfs: Sysfs | None = None
+    limits: Limits = Limits()
     cache: CacheGeometry | None = None
     emulated: bool = False
     published: list[str] = []

@@ -26,6 +26,7 @@ def latency(
     seed: o.Seed = 0,
     blocks: o.Blocks = None,
     timeout: o.Timeout = 600.0,
+    settings: o.Set = None,
 ) -> None:
     """Latency at batch 1: median over fresh processes with a 95 % interval, outputs checked.
 
@@ -34,6 +35,18 @@ def latency(
     from bench.run import measure
 
     asked = RunOptions(
-        device, models, backends, precision, threads, quick, json, out, resume, seed, blocks, timeout
+        device,
+        models,
+        backends,
+        precision,
+        threads,
+        quick,
+        json,
+        out,
+        resume,
+        seed,
+        blocks,
+        timeout,
+        tuple(settings or ()),
     )
     raise typer.Exit(measure("latency", asked))

@@ -36,7 +36,8 @@ def latency(request: Request, session: Session) -> dict[str, Any]:
     """Warm up to steady state, then sample ``execute``; all times in ms."""
     execute = session.backend.execute
     first = _timed(execute)
-    warmup, steady = warm_up(execute, request.warmup_seconds)
+    tolerance = float(request.limits.get("steady", TOLERANCE))
+    warmup, steady = warm_up(execute, request.warmup_seconds, tolerance)
     cpu, wall = time.process_time(), time.perf_counter()
     samples = sample(execute, request.min_samples, request.min_seconds)
     busy = (time.process_time() - cpu) / (time.perf_counter() - wall)
@@ -61,7 +62,7 @@ def _judge(request: Request, steady: bool, busy: float) -> tuple[str, str]:
     if not steady:
         return "unstable", (
             f"no steady state in {request.warmup_seconds:g} s: no two adjacent windows of {WINDOW} runs agreed "
-            f"within {TOLERANCE:.0%}"
+            f"within {request.limits.get('steady', TOLERANCE):.0%}"
         )
     return "measured", ""
 
@@ -87,18 +88,20 @@ def memory(request: Request, session: Session) -> dict[str, Any]:
     }
 
 
-def warm_up(execute: Callable[[], None], limit_s: float) -> tuple[list[float], bool]:
+def warm_up(
+    execute: Callable[[], None], limit_s: float, tolerance: float = TOLERANCE
+) -> tuple[list[float], bool]:
     """Run until two adjacent windows agree or ``limit_s`` is over: (all times in ms, reached steady state)."""
     times: list[float] = []
     end = time.perf_counter() + limit_s
     while True:
         times.append(_timed(execute))
-        if len(times) >= 2 * WINDOW and steady_start(times, WINDOW, TOLERANCE) is not None:
+        if len(times) >= 2 * WINDOW and steady_start(times, WINDOW, tolerance) is not None:
             return times, True
         if time.perf_counter() > end and len(times) >= LEAST_SAMPLES:
             # A slow model cannot fill two windows in the time given: a window of two tells as much as it can.
             short = len(times) < 2 * WINDOW
-            return times, short and steady_start(times, 2, 2 * TOLERANCE) is not None
+            return times, short and steady_start(times, 2, 2 * tolerance) is not None
 
 
 def sample(execute: Callable[[], None], least: int, seconds: float) -> list[float]:

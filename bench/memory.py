@@ -26,6 +26,7 @@ def memory(
     seed: o.Seed = 0,
     blocks: o.Blocks = None,
     timeout: o.Timeout = 600.0,
+    settings: o.Set = None,
 ) -> None:
     """Peak resident memory of a fresh process that loads and runs one model, and how much of it is above idle.
 
@@ -34,6 +35,18 @@ def memory(
     from bench.run import measure
 
     asked = RunOptions(
-        device, models, backends, precision, threads, quick, json, out, resume, seed, blocks, timeout
+        device,
+        models,
+        backends,
+        precision,
+        threads,
+        quick,
+        json,
+        out,
+        resume,
+        seed,
+        blocks,
+        timeout,
+        tuple(settings or ()),
     )
     raise typer.Exit(measure("memory", asked))

@@ -27,6 +27,11 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of the random order of m
 Blocks = Annotated[int | None, typer.Option("--blocks", min=1, help="Fresh processes per cell (default 10).")]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Seconds before one block is given up.")]
 
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Backend setting BACKEND.KEY=VALUE, e.g. ecp.fuse=false; may be repeated."),
+]
+
 DEFAULT_OUT = RESULTS
 DEFAULT_BLOCKS, QUICK_BLOCKS = 10, 3
 
@@ -47,6 +52,7 @@ class RunOptions:
     seed: int = 0
     blocks: int | None = None
     timeout: float = 600.0
+    settings: tuple[str, ...] = ()
 
     @property
     def block_count(self) -> int:

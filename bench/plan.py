@@ -50,6 +50,17 @@ def make_plan(cases: Sequence[Case], blocks: int, seed: int) -> list[Step]:
     return steps
 
 
+def retry_steps(
+    steps: Sequence[Step], latest: Mapping[tuple[str, str, int], str], first_seq: int
+) -> list[Step]:
+    """Steps that measure again what a disturbed machine spoiled.
+
+    ``latest``: status of the last record by (backend, model, block); those ``unstable`` are planned once more.
+    """
+    spoiled = [s for s in steps if latest.get((s.case.backend, s.case.model, s.block)) == "unstable"]
+    return [Step(first_seq + i, step.block, step.case) for i, step in enumerate(spoiled)]
+
+
 def plan_to_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """The plan as it stands in run.json."""
     return [asdict(step) for step in steps]

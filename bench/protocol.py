@@ -14,6 +14,7 @@ class Request:
     ``inputs`` is an .npz of feeds by input name with a leading axis over test inputs: row 0 is the photograph
     that is timed, the others are random inputs for the error check. ``reference`` is an .npz of outputs with
     the same leading axis. ``cpus``: processors the worker pins itself to, empty for no pinning.
+    ``limits``: how much disturbance the device tolerates (devices.yaml), by name.
     """
 
     metric: str
@@ -29,6 +30,7 @@ class Request:
     threads: int = 2
     cpus: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
     min_samples: int = 50
     min_seconds: float = 2.0
     warmup_seconds: float = 5.0

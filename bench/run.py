@@ -7,13 +7,12 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from baselines import registry
 from bench import devices, plan
@@ -22,8 +21,9 @@ from bench.names import check_name, split_names
 from bench.options import RunOptions
 from bench.plan import Case, Step
 from bench.prepare import Prepared, prepare
+from bench.progress import Shown
 from bench.records import BlockRecord, RunFolder, iter_runs, read_records
-from bench.runner import Settings, device_lock, run_steps
+from bench.runner import Settings, Target, device_lock, run_steps
 from bench.table import print_cells
 from bench.validity_machine import machine
 from ecp.errors import UsageError
@@ -32,6 +32,8 @@ PRECISIONS = ("fp32", "fp16")
 DEFAULT_MODELS = ("vit_tiny", "ecp_vit_tiny")
 DEFAULT_BACKENDS = ("ecp", "onnxruntime", "torch")
 QUICK = Settings(min_samples=10, min_seconds=0.5, warmup_seconds=2.0)
+# How often a block that was spoiled by other load on the machine is measured again.
+REPEATS = 2
 FAILED_STATUSES = ("failed", "unstable", "not-run")
 
 
@@ -75,20 +77,31 @@ def make_cases(
     chosen_models = [check_model(name) for name in split_names(options.models, models)]
     known = registry.names()
     chosen_backends = [check_name("backend", n, known) for n in split_names(options.backends, backends)]
+    settings = parse_settings(options.settings, known)
     return [
-        Case(options.device, backend, model, metric, options.precision, threads)
+        Case(options.device, backend, model, metric, options.precision, threads, settings.get(backend, {}))
         for model in chosen_models
         for backend in chosen_backends
     ]
 
 
+def parse_settings(texts: Sequence[str], backends: Sequence[str]) -> dict[str, dict[str, str]]:
+    """``["ecp.fuse=false"]`` -> ``{"ecp": {"ecp.fuse": "false"}}``; a malformed one raises :class:`UsageError`."""
+    table: dict[str, dict[str, str]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        backend, dot, _ = key.partition(".")
+        if not equals or not dot:
+            raise UsageError(f"--set {text}: write BACKEND.KEY=VALUE, for example ecp.fuse=false")
+        table.setdefault(check_name("backend", backend, backends), {})[key] = value
+    return table
+
+
 def check_model(name: str) -> str:
-    """A model's name if the registry knows its form; the registry itself judges ``timm:``, ``onnx:`` and ``@``."""
+    """The name, if the model registry can read it; else the registry's :class:`UsageError`."""
     from bench import models
 
-    if name.startswith(("timm:", "onnx:")):
-        return name
-    check_name("model", name.partition("@")[0], models.names())
+    models.parse(name)
     return name
 
 
@@ -164,20 +177,23 @@ def _carry_out(
     settings = QUICK if options.quick else Settings()
     settings = Settings(**{**asdict(settings), "timeout_s": options.timeout})
     interrupted, problem = False, None
+    limits = devices.get_device(options.device).limits.model_dump(exclude_none=True)
+    target = Target(reach.device_class, limits)
     try:
         prepared = _prepare({c.model for c in cases}, console)
         _note_models(folder, prepared, reach)
-        with _progress(console) as progress:
-            task = progress.add_task("", total=len(todo))
-            run_steps(
-                todo,
-                prepared,
-                reach.device_class,
-                settings,
-                folder,
-                starting=lambda step: progress.update(task, description=step.case.label),
-                done=lambda step, record: progress.advance(task),
-            )
+        with Shown(console) as shown:
+            for round_of_steps in _rounds(todo, steps, folder, 0 if options.quick else REPEATS):
+                shown.expect(len(round_of_steps))
+                run_steps(
+                    round_of_steps,
+                    prepared,
+                    target,
+                    settings,
+                    folder,
+                    starting=shown.starting,
+                    done=shown.done,
+                )
     except KeyboardInterrupt:
         interrupted = True
     except Exception as error:
@@ -185,6 +201,21 @@ def _carry_out(
     records = read_records(folder.records_path).records
     _finish(folder, "interrupted" if interrupted else "stopped" if problem else "complete")
     return records, interrupted, problem
+
+
+def _rounds(
+    todo: Sequence[Step], steps: Sequence[Step], folder: RunFolder, repeats: int
+) -> Iterator[Sequence[Step]]:
+    """The plan's open steps, then up to ``repeats`` rounds of the blocks that disturbance spoiled."""
+    yield todo
+    for _ in range(repeats):
+        done = sorted(read_records(folder.records_path).records, key=lambda r: r.seq)
+        latest = {(r.cell.backend, r.cell.model, r.block): r.status for r in done}
+        next_seq = max(len(steps), done[-1].seq + 1 if done else 0)
+        again = plan.retry_steps(steps, latest, next_seq)
+        if not again:
+            return
+        yield again
 
 
 def _settled(case: Case, records: Sequence[BlockRecord]) -> bool:
@@ -218,19 +249,6 @@ def _finish(folder: RunFolder, state: str) -> None:
     except Exception as error:
         # The records are what counts; a run whose state could not be written is found by --resume again.
         print(f"note: {error}", file=sys.stderr)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("blocks,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        transient=True,
-    )
 
 
 def _write_json(cells: Sequence[Cell], target: Path | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
@@ -28,6 +28,14 @@ class Settings:
     min_seconds: float = 2.0
     warmup_seconds: float = 5.0
     timeout_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """The reached device: its class and the disturbance it tolerates."""
+
+    device_class: str = "cpu"
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 class Launcher(Protocol):
@@ -58,7 +66,7 @@ def device_lock(device: str) -> Any:
 def run_steps(
     steps: Sequence[Step],
     prepared: Mapping[str, Prepared],
-    device_class: str,
+    target: Target,
     settings: Settings,
     folder: RunFolder,
     *,
@@ -76,7 +84,7 @@ def run_steps(
         key = _identity(step.case)
         starting(step)
         if key not in settled:
-            record = _measure(step, prepared, device_class, settings, folder.run_id, launcher)
+            record = _measure(step, prepared, target, settings, folder.run_id, launcher)
             folder.append(record)
             records.append(record)
             if record.status in ("unsupported", "unavailable"):
@@ -92,7 +100,7 @@ def _identity(case: Case) -> str:
 def _measure(
     step: Step,
     prepared: Mapping[str, Prepared],
-    device_class: str,
+    target: Target,
     settings: Settings,
     run_id: str,
     launcher: Launcher,
@@ -107,7 +115,8 @@ def _measure(
         inputs=model.inputs,
         reference=model.reference,
         device=case.device,
-        device_class=device_class,
+        device_class=target.device_class,
+        limits=dict(target.limits),
         precision=case.precision,
         threads=case.threads,
         cpus=choose_cpus(case.threads),

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from bench.cells import Cell
 
 OURS = "ecp"
+WIDE = 120
+LEGEND = (
+    "ecp is: how many times faster than that row. error: largest difference from the float64 reference.\n"
+    "launches: kernels per inference, in brackets those that only move data."
+)
 
 
-def make_table(cells: Sequence[Cell]) -> Table:
-    """One row per cell; a cell that was not measured shows its status and, below the table, its reason."""
+def make_table(cells: Sequence[Cell], wide: bool = False) -> Table:
+    """One row per cell; a cell that was not measured shows its status and, below the table, its reason.
+
+    The narrow form fits 80 columns; ``wide`` adds what else was measured.
+    """
     metric = cells[0].metric if cells else ""
     unit = next((c.unit for c in cells if c.unit), "")
-    table = Table(title=_title(cells), title_justify="left", header_style="bold", show_lines=False)
-    table.add_column("model")
-    table.add_column("backend")
-    table.add_column(f"{metric} [{unit}]", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for heading in _extra_headings(metric):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=_title(cells), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    for heading in ("model", "backend"):
+        table.add_column(heading, no_wrap=True)
+    columns = _columns(metric, wide)
+    for heading in (f"{unit}", "95 % interval", *(c[0] for c in columns)):
+        table.add_column(heading, justify="right", no_wrap=True)
     previous = None
     for cell in cells:
         if previous is not None and cell.model != previous:
             table.add_section()
-        table.add_row(*_row(cell, cells, show_model=cell.model != previous))
+        head = [cell.model if cell.model != previous else "", cell.backend]
+        table.add_row(*head, *_value(cell), *(show(cell, cells) for _, show in columns))
         previous = cell.model
     return table
 
@@ -37,43 +48,45 @@ def _title(cells: Sequence[Cell]) -> str:
         return "nothing measured"
     threads = sorted({int(c.extra["threads"]) for c in cells if c.extra.get("threads")})
     count = f", {', '.join(map(str, threads))} threads" if threads else ""
-    return f"{cells[0].metric} on {cells[0].device}, {cells[0].precision}, batch 1{count}"
+    blocks = max(c.extra["blocks_measured"] for c in cells)
+    what = {"latency": "median latency", "memory": "peak memory"}.get(cells[0].metric, cells[0].metric)
+    return f"{what} on {cells[0].device}, {cells[0].precision}, batch 1{count}, {blocks} processes each"
 
 
-def _extra_headings(metric: str) -> list[str]:
+Show = Callable[[Cell, Sequence[Cell]], str]
+
+
+def _columns(metric: str, wide: bool) -> list[tuple[str, Show]]:
+    """Heading and content of the columns after value and interval."""
+    error: tuple[str, Show] = ("error", lambda c, _: _scientific(c.extra.get("max_abs_error")))
     if metric == "latency":
-        return [
-            "ecp is faster by",
-            "max abs error",
-            "launches",
-            "of them layout",
-            "first run [ms]",
-            "start [s]",
+        narrow: list[tuple[str, Show]] = [
+            ("ecp is", _speed_up),
+            error,
+            ("launches", lambda c, _: _launches(c)),
         ]
+        more: list[tuple[str, Show]] = [
+            ("first ms", lambda c, _: _number(c.extra.get("first_ms"))),
+            ("start s", lambda c, _: _number(c.extra.get("compile_s"))),
+            ("avg of 50", lambda c, _: _number(c.extra.get("paper_protocol_ms"))),
+            ("version", lambda c, _: c.backend_version),
+        ]
+        return narrow + more if wide else narrow
     if metric == "memory":
-        return ["above idle [MiB]", "ecp needs", "max abs error"]
+        return [
+            ("above idle", lambda c, _: _number(c.extra.get("above_idle_mib"))),
+            ("ecp needs", _share),
+            error,
+        ]
     return []
 
 
-def _row(cell: Cell, cells: Sequence[Cell], show_model: bool) -> list[str]:
-    head = [cell.model if show_model else "", cell.backend]
+def _value(cell: Cell) -> list[str]:
     if cell.value is None:
-        return [*head, f"[yellow]{cell.status}[/yellow]", *[""] * (1 + len(_extra_headings(cell.metric)))]
+        hint = f"~{_number(cell.extra['indicative'])}" if "indicative" in cell.extra else ""
+        return [f"[yellow]{cell.status}[/yellow]", hint]
     low, high = cell.ci or [cell.value, cell.value]
-    row = [*head, _number(cell.value), f"{_number(low)} .. {_number(high)}"]
-    error = _scientific(cell.extra.get("max_abs_error"))
-    if cell.metric == "latency":
-        details = cell.extra.get("details", {})
-        row += [
-            _speed_up(cell, cells),
-            error,
-            _count(details, "launches"),
-            _count(details, "layout_launches"),
-        ]
-        row += [_number(cell.extra.get("first_ms")), _number(cell.extra.get("compile_s"))]
-    elif cell.metric == "memory":
-        row += [_number(cell.extra.get("above_idle_mib")), _share(cell, cells), error]
-    return row
+    return [_number(cell.value), f"{_number(low)} - {_number(high)}"]
 
 
 def _ours(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
@@ -107,9 +120,11 @@ def _share(cell: Cell, cells: Sequence[Cell]) -> str:
     return f"{ours.value / cell.value:.0%}"
 
 
-def _count(details: dict[str, object], key: str) -> str:
-    value = details.get(key)
-    return "" if value is None else str(value)
+def _launches(cell: Cell) -> str:
+    details = cell.extra.get("details", {})
+    if details.get("launches") is None:
+        return ""
+    return f"{details['launches']} ({details.get('layout_launches', '?')})"
 
 
 def _number(value: float | None) -> str:
@@ -124,9 +139,10 @@ def _scientific(value: float | None) -> str:
 
 def print_cells(cells: Sequence[Cell], console: Console) -> None:
     """The table, then one line per cell that has no value, with its reason."""
-    console.print(make_table(cells))
+    console.print(make_table(cells, wide=console.width >= WIDE))
+    if cells and cells[0].metric == "latency":
+        console.print(LEGEND, markup=False, highlight=False, soft_wrap=True)
     for cell in cells:
         if cell.status != "measured":
-            console.print(
-                f"{cell.model} on {cell.backend}: {cell.status}: {cell.reason}", markup=False, highlight=False
-            )
+            line = f"{cell.model} on {cell.backend}: {cell.status}: {cell.reason}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -78,7 +78,9 @@ def _measure(request: Request, backend: Backend) -> Reply:
     error = accuracy_gate.check(backend, feeds, Path(request.reference), request.precision)
     backend.close()
     status, reason = values.pop("status"), values.pop("reason", "")
-    gates = validity.gates(before, after, affinity=request.cpus or None, correct=error["ok"])
+    gates = validity.gates(
+        before, after, affinity=request.cpus or None, correct=error["ok"], limits=_limits(request)
+    )
     disturbed = validity.failures(gates)
     if status == "measured" and disturbed and request.metric in TIMED:
         status, reason = "unstable", "; ".join(f"{g.name}: {g.detail}" for g in disturbed)
@@ -105,6 +107,10 @@ def _measure(request: Request, backend: Backend) -> Reply:
         extra=_plain(extra),
         **values,
     )
+
+
+def _limits(request: Request) -> validity.Limits:
+    return validity.Limits(**{k: v for k, v in request.limits.items() if k != "steady"})
 
 
 def _config(request: Request) -> RunConfig:
