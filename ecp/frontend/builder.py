@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class Builder:
         self._counts: dict[str, int] = {}
         self._node_names: set[str] = set()
         self._public: set[str] = set()
+        self._moved: dict[str, str] = {}
         #: Values made since the last clear, so that a converter's results can take their ONNX names.
         self.fresh: set[str] = set()
 
@@ -31,8 +33,8 @@ class Builder:
         """An unused value name."""
         name = hint or "value"
         while name in self.types:
-            count = self._counts[hint] = self._counts.get(hint, 0) + 1
-            name = f"{hint or 'value'}.{count}"
+            copies = self._counts[hint] = self._counts.get(hint, 0) + 1
+            name = f"{hint or 'value'}.{copies}"
         self.fresh.add(name)
         return name
 
@@ -76,10 +78,10 @@ class Builder:
         return tuple(names)
 
     def _node_name(self, source: str) -> str:
-        name, count = source, 0
+        name, copies = source, 0
         while name in self._node_names:
-            count += 1
-            name = f"{source}.{count}"
+            copies += 1
+            name = f"{source}.{copies}"
         self._node_names.add(name)
         return name
 
@@ -112,16 +114,27 @@ class Builder:
 
     def _output(self, value: str, name: str) -> str:
         """Name a value as output; an Identity where it is an input, a constant or an output already."""
-        if value == name:
-            self._public.add(name)
-            return name
-        if name in self.types:  # an inner value happens to bear the output's name
-            self.rename(name, self.unique(f"{name}.inner"), 0)
+        value = self._moved.get(value, value)
+        if value != name and name in self.types:  # an inner value happens to bear the output's name
+            self._move(name, self._fresh_inner(name))
+            value = self._moved.get(value, value)
         fixed = value in self.inputs or value in self.constants or value in self._public
-        if not fixed and self.rename(value, name, 0):
-            self._public.add(name)
-            return name
-        self.types[name] = self.types[value]
-        self.nodes.append(Node("Identity", (value,), (name,), {}, self._node_name(f"output.{name}"), ()))
+        if value == name or not fixed:
+            self._move(value, name)
+        else:
+            self.types[name] = self.types[value]
+            self.nodes.append(Node("Identity", (value,), (name,), {}, self._node_name(f"output.{name}"), ()))
         self._public.add(name)
         return name
+
+    def _fresh_inner(self, name: str) -> str:
+        return next(n for n in (f"{name}.inner{i}" for i in count()) if n not in self.types)
+
+    def _move(self, old: str, new: str) -> None:
+        if old == new:
+            return
+        if old in self.inputs:
+            raise ValueError(f"input {old!r} and an output of another value have one name")
+        self.rename(old, new, 0)
+        self._public = {new if v == old else v for v in self._public}
+        self._moved = {k: new if v == old else v for k, v in self._moved.items()} | {old: new}
