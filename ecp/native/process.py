@@ -62,7 +62,7 @@ class RunnerProcess:
         self._plan = json.loads((bundle / "plan.json").read_text())
         self._folder = tempfile.TemporaryDirectory(prefix="ecp-run-")
         # A file, not a pipe: nobody reads it meanwhile, and a full pipe would stop the runner.
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         command = [str(runner("host")), str(bundle), "--serve", *arguments(device, threads), *extra]
         self._process = subprocess.Popen(
             command,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_stage_execute_fetch(served):
 
 
 def test_memory_is_the_runners_own(served):
-    status = open(f"/proc/{served.pid}/status").read()
+    status = Path(f"/proc/{served.pid}/status").read_text()
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     assert abs(served.memory()["VmHWM"] - int(peak.split()[1]) * 1024) < 1 << 20
 

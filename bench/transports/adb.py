@@ -1,0 +1,196 @@
+"""Android devices through the ``adb`` program: thin, so that its exit codes and words stay visible."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bench.transports.base import DeviceLost, TransferError
+from bench.transports.shell import ShellTransport
+from ecp.errors import DeviceError, UsageError
+from ecp.runtime.icd import cache_dir
+
+LIST_TIMEOUT_S = 20.0
+# What each state of `adb devices` asks of the person in front of the phone.
+ADVICE = {
+    "unauthorized": "unlock the phone and accept this computer's key on its screen",
+    "authorizing": "unlock the phone and accept this computer's key on its screen",
+    "offline": "unplug and plug the cable again, or run `adb reconnect offline`",
+    "no permissions": "this user may not open the USB device: install your system's android udev rules "
+    "(Debian, Ubuntu: apt install android-sdk-platform-tools-common) and plug in again",
+    "recovery": "restart the phone into Android",
+    "sideload": "restart the phone into Android",
+    "bootloader": "restart the phone into Android",
+}
+# The reasons of a transfer that fails although the device is there. Whatever else adb says is taken for a lost
+# connection: it has no fixed words for that, and trying a push again does no harm.
+_REFUSED: tuple[str, ...] = (
+    "no such file",
+    "permission denied",
+    "no space",
+    "read-only",
+    "not a directory",
+    "is a directory",
+)
+_REFUSED += ("file name too long", "disk quota", "cannot stat", "does not exist", "operation not permitted")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of ``adb devices``: ``state`` is ``device`` where it can be used."""
+
+    serial: str
+    state: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether commands can be sent."""
+        return self.state == "device"
+
+    @property
+    def advice(self) -> str:
+        """What to do about a state that is not ``device``."""
+        return ADVICE.get(self.state, "unplug and plug the cable again")
+
+
+def find_adb() -> str:
+    """The adb program of PATH, else the one inside the adbutils package."""
+    found = shutil.which("adb")
+    if found:
+        return found
+    try:
+        import adbutils
+    except ImportError as error:
+        raise DeviceError(
+            "there is no adb program: install the Android platform tools (Debian, Ubuntu: apt install adb), "
+            "or pip install adbutils, which brings one"
+        ) from error
+    utils: Any = adbutils
+    return str(utils.adb_path())
+
+
+def list_devices() -> list[Listed]:
+    """What adb sees now, usable or not."""
+    try:
+        done = subprocess.run(
+            [find_adb(), "devices"], capture_output=True, text=True, timeout=LIST_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError("adb does not answer; try `adb kill-server` and start again") from error
+    if done.returncode != 0:
+        raise DeviceError(f"adb failed: {_last_line(done.stderr)}")
+    return parse_devices(done.stdout)
+
+
+def parse_devices(text: str) -> list[Listed]:
+    """Lines ``SERIAL<tab>STATE``; a state may have several words (``no permissions (...)``)."""
+    found = []
+    for line in text.splitlines():
+        serial, tab, state = line.partition("\t")
+        if tab and serial.strip():
+            known = next((s for s in ("device", *ADVICE) if state.strip().startswith(s)), state.strip())
+            found.append(Listed(serial.strip(), known))
+    return found
+
+
+class AdbTransport(ShellTransport):
+    """One device by serial. The first use takes a lock on the serial for this process."""
+
+    def __init__(self, serial: str):
+        self.serial = serial
+        self._adb = find_adb()
+        name = hashlib.sha256(serial.encode()).hexdigest()[:16]
+        folder = cache_dir() / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / f"adb-{name}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise DeviceError(
+                f"phone {serial} is in use by another run (lock {self._lock.lock_file})"
+            ) from None
+
+    @property
+    def identity(self) -> str:
+        """``adb:SERIAL``."""
+        return f"adb:{self.serial}"
+
+    def close(self) -> None:
+        """Give the phone free for others."""
+        self._lock.release()
+
+    def push(self, local: Path, remote: str, *, timeout_s: float = 600.0) -> None:
+        """``adb push``."""
+        self._transfer(["push", str(local.resolve()), _absolute(remote)], timeout_s)
+
+    def pull(self, remote: str, local: Path, *, timeout_s: float = 600.0) -> None:
+        """``adb pull``."""
+        self._transfer(["pull", _absolute(remote), str(local.resolve())], timeout_s)
+
+    def reconnect(self, timeout_s: float = 60.0) -> None:
+        """Ask adb to reconnect, then wait until the state is ``device`` and a command gets through."""
+        end = time.monotonic() + timeout_s
+        while True:
+            self._nudge()
+            state = next((d for d in list_devices() if d.serial == self.serial), None)
+            if state is not None and state.usable:
+                try:
+                    self.run(["true"], timeout_s=max(1.0, end - time.monotonic()))
+                    return
+                except DeviceLost:
+                    pass
+            if time.monotonic() >= end:
+                why = f"is {state.state}: {state.advice}" if state else "is not connected any more"
+                raise DeviceError(f"phone {self.serial} {why}")
+            time.sleep(0.5)
+
+    def _nudge(self) -> None:
+        tcp = ":" in self.serial
+        command = [self._adb, *(["connect", self.serial] if tcp else ["reconnect", "offline"])]
+        try:
+            subprocess.run(command, capture_output=True, timeout=LIST_TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise DeviceError("adb does not answer; try `adb kill-server` and start again") from error
+
+    def _command(self, line: str) -> list[str]:
+        return [self._adb, "-s", self.serial, "shell", line]
+
+    def _failed(self, code: int, stderr: str) -> Exception:
+        errors = [line for line in stderr.splitlines() if "error:" in line]
+        return self._lost(
+            _last_line(errors[0] if errors else stderr)
+            or f"adb ended with status {code} in the middle of a command"
+        )
+
+    def _transfer(self, arguments: list[str], timeout_s: float) -> None:
+        done = self._local([self._adb, "-s", self.serial, *arguments], b"", timeout_s, f"adb {arguments[0]}")
+        if done.returncode == 0:
+            return
+        words = _reason((done.stdout + b"\n" + done.stderr).decode(errors="replace"))
+        refused = any(part in words.lower() for part in _REFUSED)
+        raise TransferError(f"{self.identity}: {words}") if refused else self._lost(words)
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or path.endswith("/") or "\0" in path:
+        raise UsageError(f"{path!r} is not an absolute path of a file on the device")
+    return path
+
+
+def _reason(text: str) -> str:
+    """What follows the quoted file names of adb's error, which could hold any words themselves."""
+    errors = [line for line in text.splitlines() if "error:" in line]
+    line = errors[-1] if errors else _last_line(text)
+    return line.rpartition("error:")[2].rpartition("': ")[2].strip()
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ").removeprefix("adb: ") if lines else ""
