@@ -1,7 +1,7 @@
 """The op table: every operator of the IR, its classes, shape rule and meaning.
 
 IR names are ONNX names; attributes are normalised and static (axes never negative, tuples of int, full
-rank). :func:`markdown` prints the whole table; ``docs/ir-operators.md`` is that text and a test keeps it so.
+rank). The whole table in readable form is docs/ir-operators.md.
 
 What the importer never leaves in a graph, and what it becomes: Flatten, Squeeze, Unsqueeze -> Reshape;
 Gemm -> MatMul, Mul, Add; Tile -> Reshape, Expand, Reshape; DepthToSpace, SpaceToDepth -> Reshape, Transpose,
@@ -52,3 +52,9 @@ def markdown() -> str:
         cells = [c.replace("|", "\\|") for c in cells]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """The whole page ``docs/ir-operators.md``."""
+    head = "# Operators of the IR\n\nThe table in `ecp/ir/ops.py` is the source; a test compares this page with it.\n\n"
+    return head + (__doc__ or "").partition("\n\n")[2] + "\n" + markdown()
