@@ -30,15 +30,16 @@ class EcpBackend(Backend):
     def prepare(self, onnx_path: Path, config: RunConfig) -> None:
         """Compile (or load the cached bundle), then build the kernels on the device."""
         from ecp.runtime import devices
+        from ecp.runtime.bundle import Bundle
         from ecp.runtime.session import Session
 
         device = devices.resolve(config.device)
-        switches = _switches(config)
-        bundle, self._origin = _bundle(onnx_path, device, config, switches)
+        folder, self._origin = bundle_folder(onnx_path, device, config)
+        bundle = Bundle.load(folder)
         threads = config.threads if device.device_class == "cpu" else None
         self._session = Session(bundle, device, threads=threads)
         self._report = bundle.report
-        self._switches = switches
+        self._switches = _switches(config)
 
     def describe(self) -> Description:
         """What the compiler did and where it runs."""
@@ -94,25 +95,28 @@ def _switches(config: RunConfig) -> dict[str, Any]:
     return switches
 
 
-def _bundle(onnx_path: Path, device: Any, config: RunConfig, switches: dict[str, Any]) -> tuple[Any, str]:
-    """The bundle and ``"compiled"`` or ``"cache"``."""
-    import ecp
-    from ecp.runtime.bundle import Bundle
+def bundle_folder(onnx_path: Path, device: Any, config: RunConfig) -> tuple[Path, str]:
+    """The compiled bundle's folder in the user's cache, and ``"compiled"`` or ``"cache"``.
 
+    ``device`` is the :class:`ecp.runtime.devices.OpenCLDevice` to compile for.
+    """
+    import ecp
+
+    switches = _switches(config)
     sha = config.options.get("model_sha256") or hashlib.sha256(onnx_path.read_bytes()).hexdigest()
     text = repr(
         (sha, config.device, device.identity, config.precision, sorted(switches.items()), _sources_hash())
     )
     folder = cache_dir("ecp", hashlib.sha256(text.encode()).hexdigest()[:24])
     if (folder / "plan.json").is_file():
-        return Bundle.load(folder), "cache"
-    bundle = ecp.compile(onnx_path, device=config.device, precision=config.precision, **switches)
+        return folder, "cache"
+    bundle = ecp.compile(onnx_path, device=device, precision=config.precision, **switches)
     building = folder.with_name(folder.name + ".building")
     shutil.rmtree(building, ignore_errors=True)
     bundle.save(building)
     shutil.rmtree(folder, ignore_errors=True)
     building.rename(folder)
-    return bundle, "compiled"
+    return folder, "compiled"
 
 
 def _sources_hash() -> str:
