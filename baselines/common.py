@@ -153,7 +153,7 @@ def verify_threads(
 
 
 def cache_dir(*parts: str) -> Path:
-    """A folder for converted models and tuning databases: ``$ECP_CACHE`` or the user's cache folder."""
+    """A folder for converted models and tuning databases; ``ECP_CACHE`` moves it with the harness's cache."""
     root = os.environ.get("ECP_CACHE") or str(
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ecp-vit"
     )

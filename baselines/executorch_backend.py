@@ -1,0 +1,92 @@
+"""ExecuTorch with the XNNPACK delegate, its documented way to run fp32 models on CPUs.
+
+Source: ExecuTorch documentation, "Using ExecuTorch with XNNPACK". What XNNPACK does not take runs on the portable
+reference kernels; how many operators those are is in the record.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from baselines.base import Backend, Description, RunConfig, Unavailable, Unsupported
+from baselines.common import (
+    check_feeds,
+    first_line,
+    read_interface,
+    require_local_cpu,
+    require_precision,
+    verify_threads,
+    zero_feeds,
+)
+from baselines.output import captured_output
+from baselines.torch_source import converted
+
+
+class ExecuTorchBackend(Backend):
+    """ExecuTorch's runtime from its Python wheel on this computer's CPU, fp32."""
+
+    name: ClassVar[str] = "executorch"
+
+    def prepare(self, onnx_path: Path, config: RunConfig) -> None:
+        """Convert in another process (cached), load, set and check the threads."""
+        require_local_cpu(config, self.name)
+        require_precision(config, ["fp32"], "executorch with XNNPACK from fp32 source")
+        try:
+            with captured_output():
+                import executorch.extension.pybindings.portable_lib as pybindings
+            self._version = version("executorch")
+        except (ImportError, PackageNotFoundError) as exc:
+            raise Unavailable("executorch is not installed; pip install executorch") from exc
+        self._interface = read_interface(onnx_path)
+        program = converted("executorch", onnx_path, self._interface, config, sys.executable, self._version)
+        with captured_output():
+            pybindings._unsafe_reset_threadpool(config.threads)
+            threads = int(pybindings._threadpool_get_thread_count())
+        if threads != config.threads:
+            raise Unsupported(f"executorch: {config.threads} threads asked, its pool has {threads}")
+        try:
+            with captured_output():
+                self._module: Any = pybindings._load_for_executorch(str(program))
+        except RuntimeError as exc:
+            raise Unsupported(f"executorch: {first_line(exc)}") from exc
+        operators = list(pybindings._get_operator_names())
+        self._facts: dict[str, Any] = {
+            "delegate": "XnnpackBackend",
+            "threadpool": threads,
+            "program_bytes": program.stat().st_size,
+            "registered_portable_operators": len(operators),
+            "from": "torch.export of the PyTorch source (not the ONNX bytes)",
+        }
+        self.stage(zero_feeds(self._interface))
+        self.execute()
+        self._facts |= verify_threads(self.execute, config, self.name)
+
+    def describe(self) -> Description:
+        """The wheel's version and the delegate."""
+        return Description(self._version, "ExecuTorch XNNPACK delegate on CPU", dict(self._facts))
+
+    def stage(self, feeds: Mapping[str, np.ndarray]) -> None:
+        """Wrap the inputs as tensors."""
+        import torch
+
+        self._inputs = tuple(torch.from_numpy(a.copy()) for a in check_feeds(self._interface, feeds))
+
+    def execute(self) -> None:
+        """One forward pass."""
+        self._results = self._module.run_method("forward", self._inputs)
+
+    def fetch(self) -> dict[str, np.ndarray]:
+        """Copies of the outputs by ONNX name."""
+        ports = self._interface.outputs
+        return {p.name: np.array(r.numpy()) for p, r in zip(ports, self._results, strict=True)}
+
+    def close(self) -> None:
+        """Drop the program."""
+        for name in ("_results", "_inputs", "_module"):
+            self.__dict__.pop(name, None)

@@ -1,0 +1,92 @@
+"""Converters that start from PyTorch source (LiteRT, ExecuTorch): the same module that the ONNX file came from.
+
+``python -m baselines.torch_source TARGET FACTORY MODEL SHAPES OUT`` runs one converter, in this or another Python
+environment; the adapters call it as a process, because these converters need gigabytes and their memory must not
+count as the runtime's. Results are cached by the ONNX file's hash and the converter's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from baselines.base import RunConfig, Unavailable, Unsupported
+from baselines.common import Interface, cache_dir, first_line
+
+TIMEOUT_S = 1800
+
+
+def converted(
+    target: str, onnx_path: Path, interface: Interface, config: RunConfig, python: str, tag: str
+) -> Path:
+    """The model in ``target``'s format (``litert`` or ``executorch``), converted by ``python`` if not cached.
+
+    ``tag`` names the converter's version. Raises :class:`Unsupported` with the converter's own words.
+    """
+    factory, model = config.options.get("torch_module"), config.options.get("model")
+    if not factory or not model or str(model).startswith("onnx:"):
+        raise Unsupported(f"{target} converts from PyTorch source, and an ONNX file carries none")
+    digest = hashlib.sha256(onnx_path.read_bytes()).hexdigest()[:24]
+    out = cache_dir(target, tag) / f"{digest}.{config.precision}.bin"
+    if out.exists():
+        return out
+    shapes = json.dumps([[list(p.shape), p.dtype] for p in interface.inputs])
+    partial = out.with_suffix(f".{os.getpid()}.part")
+    root = Path(__file__).parent.parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+    command = [python, "-m", "baselines.torch_source", target, str(factory), str(model), shapes, str(partial)]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except FileNotFoundError as exc:
+        raise Unavailable(f"{target}: no Python at {python}") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise Unsupported(f"{target} converter: not done after {TIMEOUT_S} s") from exc
+    if done.returncode != 0 or not partial.exists():
+        raise Unsupported(f"{target} converter: {last_words(done.stderr or done.stdout)}")
+    partial.replace(out)
+    return out
+
+
+def last_words(log: str) -> str:
+    """The line of a traceback that names the error: the last one that is not indented."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith((" ", "\t")) and "Error" in line]
+    return first_line((told or lines or ["it stopped without a message"])[-1])
+
+
+def _litert(module: Any, inputs: tuple[Any, ...], out: Path) -> None:
+    import litert_torch
+
+    litert_torch.convert(module, inputs).export(str(out))
+
+
+def _executorch(module: Any, inputs: tuple[Any, ...], out: Path) -> None:
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    program = torch.export.export(module, inputs)
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    out.write_bytes(lowered.buffer)
+
+
+def main(argv: list[str]) -> int:
+    """Convert one model; see the module's docstring."""
+    import torch
+
+    target, factory, model, shapes, out = argv
+    package, _, function = factory.partition(":")
+    module = getattr(importlib.import_module(package), function)(model).eval()
+    inputs = tuple(torch.zeros(shape, dtype=getattr(torch, dtype)) for shape, dtype in json.loads(shapes))
+    {"litert": _litert, "executorch": _executorch}[target](module, inputs, Path(out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
