@@ -89,7 +89,9 @@ def compile_graph(
         launches=len(launches),
         layout_launches=len(layout),
         layout_bytes=sum(launch["bytes"] for launch in layout),
-        materialized=[(", ".join(launch["nodes"]) or launch["kernel"], launch["reason"]) for launch in layout],
+        materialized=[
+            (", ".join(launch["nodes"]) or launch["kernel"], launch["reason"]) for launch in layout
+        ],
         arena_bytes=next(p["bytes"] for p in plan["pools"] if p["name"] == "arena"),
         naive_bytes=sum(graph.types[o].nbytes for n in graph.nodes for o in n.outputs),
         weight_bytes=next(p["bytes"] for p in plan["pools"] if p["name"] == "weights"),

@@ -24,7 +24,6 @@ from ecp.index.maps import broadcast, delinearize
 from ecp.ir.graph import Graph, Node
 
 
-
 @dataclass
 class Segment:
     """One attention: product of scores, element-wise chain, softmax, product with values, epilogue."""
@@ -61,7 +60,19 @@ def segments(env: Env, body: Graph) -> list[Segment]:
         shape = env.graph.types[scores.output].shape
         value = next(o for o in body.outputs if o in reach)
         found.append(
-            Segment(scores, part[1:at], softmax, last, part[product + 1 :], value, shape[:-2], q[-2], k[-1], q[-1], v[-1])
+            Segment(
+                scores,
+                part[1:at],
+                softmax,
+                last,
+                part[product + 1 :],
+                value,
+                shape[:-2],
+                q[-2],
+                k[-1],
+                q[-1],
+                v[-1],
+            )
         )
     return found
 
@@ -174,7 +185,16 @@ class _Block:
     def _score_tile(self, head: list[Expr], first: Expr, tile: int) -> None:
         p, k = self.p, self.k
         self._zero("s", tile)
-        keys = [_scalar_stream(self.env, k, f"k{j}", lambda r, d, j=j: r.read(p.scores.inputs[1], [*head, d, first + j]), p.dim) for j in range(tile)]
+        keys = [
+            _scalar_stream(
+                self.env,
+                k,
+                f"k{j}",
+                lambda r, d, j=j: r.read(p.scores.inputs[1], [*head, d, first + j]),
+                p.dim,
+            )
+            for j in range(tile)
+        ]
         with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
             for f in range(self.count):
                 k.emit(f"const {self.f} q{f} = {self._load('qt', f'd*{self.count}+{f}')};")
@@ -185,7 +205,9 @@ class _Block:
         for j in range(tile):
             for f in range(self.count):
                 query = self.start + f * self.vec + (lane(self.vec) if self.vec > 1 else 0)
-                text, _ = forward(reader, p.chain, p.scores.output, f"s{j}_{f}", [*self.batch, query, first + j])
+                text, _ = forward(
+                    reader, p.chain, p.scores.output, f"s{j}_{f}", [*self.batch, query, first + j]
+                )
                 k.emit(f"top{f} = fmax(top{f}, {text});")
                 k.emit(self._save(text, "st", f"({reader.index(first + j)})*{self.count}+{f}"))
 
@@ -221,7 +243,13 @@ class _Block:
             first = var("dt", p.dim_v // tile) * tile
             self._zero("o", tile)
             streams = [
-                _scalar_stream(self.env, k, f"v{d}", lambda r, j, d=d: r.read(p.product.inputs[1], [*head, j, first + d]), p.keys)
+                _scalar_stream(
+                    self.env,
+                    k,
+                    f"v{d}",
+                    lambda r, j, d=d: r.read(p.product.inputs[1], [*head, j, first + d]),
+                    p.keys,
+                )
                 for d in range(tile)
             ]
             with k.block(f"for (int j = 0; j < {p.keys}; ++j)"):
@@ -248,7 +276,7 @@ class _Block:
                 width = w
                 break
         limit = min(qb, p.queries)
-        skip = f"first - start" if p.queries % qb and p.queries > qb else "0"
+        skip = "first - start" if p.queries % qb and p.queries > qb else "0"
         with k.block(f"for (int i = {skip}; i < {limit}; ++i)"):
             row = self.start + var("i", limit)
             reader = Reader(self.env, k, width)
@@ -293,5 +321,3 @@ def _scalar_stream(
         return read(Reader(env, kernel), var(i, extent))
 
     return computed
-
-

@@ -96,7 +96,22 @@ def _matmul(env: Env, anchor: Node, tail: list[Node], value: str, norm: Node | N
 
     weights = graph.constants[b].reshape(1, sb[0], sb[1]) if constant else None
     return Contraction(
-        anchor, tail, value, tuple(batch), prod(rows), sb[-1], sa[-1], read_a, place, weights, b, read_b, "", norm, a, sa[-1]
+        anchor,
+        tail,
+        value,
+        tuple(batch),
+        prod(rows),
+        sb[-1],
+        sa[-1],
+        read_a,
+        place,
+        weights,
+        b,
+        read_b,
+        "",
+        norm,
+        a,
+        sa[-1],
     )
 
 

@@ -104,9 +104,7 @@ class Kernel:
         self.helpers[name] = text
         return name
 
-    def finish(
-        self, global_size: tuple[int, ...], local_size: tuple[int, ...] | None
-    ) -> Launch:
+    def finish(self, global_size: tuple[int, ...], local_size: tuple[int, ...] | None) -> Launch:
         """The launch; the kernel is named after its own text."""
         body = "\n".join(self.scopes[0].lines)
         params = ", ".join(
@@ -114,7 +112,8 @@ class Kernel:
             for name, ctype, written in self.args.values()
         )
         tables = "".join(
-            f"__constant int {n}_NAME[{len(v)}] = {{{','.join(map(str, v))}}};\n" for v, n in self.tables.items()
+            f"__constant int {n}_NAME[{len(v)}] = {{{','.join(map(str, v))}}};\n"
+            for v, n in self.tables.items()
         )
         text = f"{body}|{params}|{tables}|{self.attributes}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -123,10 +122,10 @@ class Kernel:
         for n in self.tables.values():
             body = body.replace(f"{n}[", f"{n}_{digest}[")
             tables = tables.replace(f"{n}_NAME[", f"{n}_{digest}[")
-        source = (
-            f"{tables}__kernel {self.attributes}\nvoid {kernel}({params})\n{{\n{body}\n}}\n"
-        )
+        source = f"{tables}__kernel {self.attributes}\nvoid {kernel}({params})\n{{\n{body}\n}}\n"
         helpers = "\v".join(self.helpers.values())
-        launch = Launch(self.family, helpers + "\f" + source, kernel, list(self.args), global_size, local_size)
+        launch = Launch(
+            self.family, helpers + "\f" + source, kernel, list(self.args), global_size, local_size
+        )
         launch.flops = self.flops
         return launch

@@ -31,8 +31,14 @@ def lower(
     graph = placed.graph
     # Kernels read through views of the canonical graph; copies added by placement are known to it too.
     types = {**canonical.types, **graph.types}
-    made = {**canonical.producers(), **_inner_producers(graph), **{o: n for n in graph.nodes if n.op != "Fused" for o in n.outputs}}
-    whole = Graph(canonical.nodes, canonical.inputs, graph.outputs, {**canonical.constants, **graph.constants}, types)
+    made = {
+        **canonical.producers(),
+        **_inner_producers(graph),
+        **{o: n for n in graph.nodes if n.op != "Fused" for o in n.outputs},
+    }
+    whole = Graph(
+        canonical.nodes, canonical.inputs, graph.outputs, {**canonical.constants, **graph.constants}, types
+    )
     env = Env(whole, made, placed.storage, placed.buffers, precision == "fp16")
     launches = []
     for node in graph.nodes:
@@ -75,14 +81,22 @@ def _bundle_parts(
     for name in graph.outputs:
         if name in graph.constants and name not in buffers:
             array = graph.constants[name]
-            buffers[name] = Buffer(name, array.size, array.dtype.name, "static", np.ascontiguousarray(array).reshape(-1))
+            buffers[name] = Buffer(
+                name, array.size, array.dtype.name, "static", np.ascontiguousarray(array).reshape(-1)
+            )
         ports.add(name)
     keep = {n: b for n, b in buffers.items() if n in used or n in ports}
     offsets, pools, contents = _pools(keep, launches, share)
     short = {name: f"m{i}" for i, name in enumerate(keep)}
     pool_of = {"arena": "arena", "static": "static", "input": "io", "output": "io", "weights": "weights"}
     mems = [
-        {"name": short[n], "pool": pool_of[b.kind], "offset": offsets[n], "bytes": b.nbytes + SLACK, "image": None}
+        {
+            "name": short[n],
+            "pool": pool_of[b.kind],
+            "offset": offsets[n],
+            "bytes": b.nbytes + SLACK,
+            "image": None,
+        }
         for n, b in keep.items()
     ]
     source, programs = _programs(launches)
@@ -124,7 +138,9 @@ def _pools(
             first.setdefault(name, i)
             last[name] = i
     lifetimes = [
-        Lifetime(n, b.nbytes + SLACK, first[n], last[n]) for n, b in buffers.items() if b.kind == "arena" and n in first
+        Lifetime(n, b.nbytes + SLACK, first[n], last[n])
+        for n, b in buffers.items()
+        if b.kind == "arena" and n in first
     ]
     offsets, arena = plan_memory(lifetimes, share=share)
     pools = [{"name": "arena", "bytes": arena, "file": None, "access": "rw"}]
@@ -142,7 +158,9 @@ def _pools(
             for name, b in members:
                 assert b.init is not None
                 # Assigning through a view converts to the storage precision without a copy of the whole.
-                data[offsets[name] : offsets[name] + b.elements * np.dtype(b.dtype).itemsize].view(b.dtype)[:] = b.init.reshape(-1)
+                data[offsets[name] : offsets[name] + b.elements * np.dtype(b.dtype).itemsize].view(b.dtype)[
+                    :
+                ] = b.init.reshape(-1)
                 b.init = None
             contents[pool] = data
         pools.append({"name": pool, "bytes": at, "file": file, "access": "ro" if pool == "weights" else "rw"})

@@ -17,6 +17,7 @@ FLOATS = ("float32", "float16", "bool")
 
 def storage_order(view: View, shape: tuple[int, ...]) -> list[int]:
     """Axes from outermost to innermost in memory."""
+
     def inner(i: int) -> int:
         return min((abs(d.stride) for d in view.axes[i]), default=1 << 62)
 
@@ -58,7 +59,9 @@ def emit_map(env: Env, schedule: Schedule, node: Node) -> Launch:
     return kernel.finish((items,), (1,) if schedule.cpu else None)
 
 
-def _element(env: Env, reader: Reader, value: str, order: list[int], shape: tuple[int, ...], width: int, q: Expr) -> None:
+def _element(
+    env: Env, reader: Reader, value: str, order: list[int], shape: tuple[int, ...], width: int, q: Expr
+) -> None:
     extents = [shape[i] for i in order]
     if width > 1:
         extents[-1] //= width

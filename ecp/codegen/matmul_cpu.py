@@ -102,7 +102,9 @@ class _Product:
         k = Var("kk", 0, c.k - 1)
         rest = address[1].substitute({k: 0})
         self.a_address = address
-        return bool(value) and c.k > 1 and address[1].coefficient(k) == 1 and address[1] - var("kk", c.k) == rest
+        return (
+            bool(value) and c.k > 1 and address[1].coefficient(k) == 1 and address[1] - var("kk", c.k) == rest
+        )
 
     def _batch_vars(self) -> list[Expr]:
         return delinearize(var("batch", prod(self.c.batch)), self.c.batch) if self.c.batch else []
@@ -123,7 +125,9 @@ class _Product:
             else:
                 self._row_pointers()
             panels = ceil(c.n / (t.nr * t.vec))
-            with k.block(f"for (int panel = column*{t.panels}; panel < min((column+1)*{t.panels}, {panels}); ++panel)"):
+            with k.block(
+                f"for (int panel = column*{t.panels}; panel < min((column+1)*{t.panels}, {panels}); ++panel)"
+            ):
                 self._tile()
         k.flops = c.flops
         return k.finish((t.columns, t.row_blocks, max(1, prod(c.batch))), (1, 1, 1))
@@ -273,7 +277,9 @@ class _Product:
         scalar = Reader(self.env, k)
         if c.n % t.vec == 0:
             start = k.define("int", f"min({scalar.index(first)}, {c.n - t.vec})")
-            return c.read_b(Reader(self.env, k, t.vec), self.batch, kk, var(start, c.n - t.vec + 1) + lane(t.vec))
+            return c.read_b(
+                Reader(self.env, k, t.vec), self.batch, kk, var(start, c.n - t.vec + 1) + lane(t.vec)
+            )
         parts = []
         for i in range(t.vec):
             at = k.define("int", f"min({scalar.index(first + i)}, {c.n - 1})")

@@ -46,7 +46,9 @@ class Env:
         name = key or name
         if name not in self.buffers:
             dtype = "float16" if self.half and array.dtype == np.float32 else array.dtype.name
-            self.buffers[name] = Buffer(name, array.size, dtype, "weights", np.ascontiguousarray(array).reshape(-1))
+            self.buffers[name] = Buffer(
+                name, array.size, dtype, "weights", np.ascontiguousarray(array).reshape(-1)
+            )
         return self.buffers[name]
 
 
@@ -108,7 +110,9 @@ class Reader:
         if is_view(node):
             source = node.inputs[0]
             port = node.outputs.index(value)
-            pulled = pull(node.op, node.attrs, coords, graph.types[source].shape, graph.types[value].shape, port)
+            pulled = pull(
+                node.op, node.attrs, coords, graph.types[source].shape, graph.types[value].shape, port
+            )
             if node.op == "Identity":
                 pulled = coords
             if pulled is None:
@@ -125,7 +129,9 @@ class Reader:
         out = self.ctype(node.output)
         types = [self.ctype(i) for i in node.inputs]
         if node.op == "Cast":
-            return self._cast(graph.types[node.inputs[0]].dtype, graph.types[node.output].dtype, types[0], out, args[0])
+            return self._cast(
+                graph.types[node.inputs[0]].dtype, graph.types[node.output].dtype, types[0], out, args[0]
+            )
         main = types[0]
         if node.op == "Where":
             main = types[1]
@@ -160,7 +166,9 @@ class Reader:
         """C literal of a number."""
         if ctype.startswith("float") or ctype == "double":
             x = float(number)
-            text = "INFINITY" if x == np.inf else "(-INFINITY)" if x == -np.inf else "NAN" if x != x else repr(x)
+            text = (
+                "INFINITY" if x == np.inf else "(-INFINITY)" if x == -np.inf else "NAN" if x != x else repr(x)
+            )
             suffix = "" if ctype == "double" or "I" in text or "N" in text else "f"
             return f"({ctype})({text}{suffix})" if self.width > 1 else f"({text}{suffix})"
         if ctype == "long":
@@ -180,7 +188,9 @@ class Reader:
         if stride == 1 and b.dtype in ("float32", "float16"):
             load = f"vload{self.width}" if b.dtype == "float32" else f"vload_half{self.width}"
             return f"{load}(0, {pointer} + {self.index(rest)})"
-        parts = [self._scalar(pointer, b.dtype, address.substitute({self.lane: i})) for i in range(self.width)]
+        parts = [
+            self._scalar(pointer, b.dtype, address.substitute({self.lane: i})) for i in range(self.width)
+        ]
         return f"({floatw})({', '.join(parts)})"
 
     def _scalar(self, pointer: str, dtype: str, address: Expr) -> str:
@@ -278,7 +288,9 @@ def lane_stride(address: Expr, lane_var: Var) -> tuple[int | None, Expr]:
     return (stride if linear else None), rest
 
 
-def forward(reader: Reader, nodes: list[Node], start: str, text: str, coords: list[Expr]) -> tuple[str, list[Expr]]:
+def forward(
+    reader: Reader, nodes: list[Node], start: str, text: str, coords: list[Expr]
+) -> tuple[str, list[Expr]]:
     """Compute the element-wise nodes behind an anchor on its element ``text`` at ``coords``.
 
     Coordinates are carried forward through views; other operands are read at the node's own coordinates.
@@ -291,8 +303,12 @@ def forward(reader: Reader, nodes: list[Node], start: str, text: str, coords: li
         inside = next(i for i in node.inputs if i in at)
         name, here = at[inside]
         if is_view(node):
-            moved = here if node.op == "Identity" else push(
-                node.op, node.attrs, here, graph.types[inside].shape, graph.types[node.output].shape
+            moved = (
+                here
+                if node.op == "Identity"
+                else push(
+                    node.op, node.attrs, here, graph.types[inside].shape, graph.types[node.output].shape
+                )
             )
             if moved is None:
                 raise UnsupportedOperatorError(f"{node.op} {node.name!r} inside a launch is no bijection")
@@ -300,7 +316,10 @@ def forward(reader: Reader, nodes: list[Node], start: str, text: str, coords: li
         else:
             rank = len(graph.types[node.output].shape)
             here = [wrap(0)] * (rank - len(here)) + here
-            args = [at[i][0] if i in at else reader.read(i, broadcast(here, graph.types[i].shape)) for i in node.inputs]
+            args = [
+                at[i][0] if i in at else reader.read(i, broadcast(here, graph.types[i].shape))
+                for i in node.inputs
+            ]
             result = reader.kernel.define(reader.ctype(node.output), reader.apply(node, args))
             at[node.output] = (result, here)
         last = node.output

@@ -15,6 +15,7 @@ from ecp.codegen.functions import exp
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import pick_width, storage_order
 from ecp.codegen.reader import Env, Reader, forward, lane
+from ecp.codegen.scan import emit_scan
 from ecp.codegen.schedule import Schedule
 from ecp.errors import UnsupportedOperatorError
 from ecp.index.expr import Expr, var, wrap
@@ -43,8 +44,6 @@ def emit_reduce(env: Env, schedule: Schedule, node: Node) -> Launch:
     body: Graph = node.attrs["body"]
     anchor = next(n for n in body.nodes if not is_elementwise(n) and not is_view(n))
     if anchor.op in SPECIAL:
-        from ecp.codegen.scan import emit_scan
-
         return emit_scan(env, schedule, node, anchor)
     after = list(body.nodes[body.nodes.index(anchor) + 1 :])
     # Operators in the body that do not depend on the anchor are its prologue: read() computes them.
@@ -63,8 +62,12 @@ def _space(env: Env, anchor: Node) -> Space:
     shape = env.graph.types[anchor.output].shape
     if anchor.op in ("MaxPool", "AveragePool"):
         a = anchor.attrs
+
         def window(out: list[Expr], k: list[Expr]) -> list[Expr]:
-            moved = [o * s - p + kk * d for o, s, p, kk, d in zip(out[2:], a["strides"], a["pads"], k, a["dilations"])]
+            moved = [
+                o * s - p + kk * d
+                for o, s, p, kk, d in zip(out[2:], a["strides"], a["pads"], k, a["dilations"])
+            ]
             return [*out[:2], *moved]
 
         return Space(anchor, source, shape, list(a["kernel"]), window, True)
@@ -95,8 +98,17 @@ def _space(env: Env, anchor: Node) -> Space:
 class _Rows:
     """Emits the loops of one launch."""
 
-    def __init__(self, env: Env, schedule: Schedule, value: str, anchor: Node, tail: list[Node], space: Space):
-        self.env, self.schedule, self.value, self.anchor, self.tail, self.space = env, schedule, value, anchor, tail, space
+    def __init__(
+        self, env: Env, schedule: Schedule, value: str, anchor: Node, tail: list[Node], space: Space
+    ):
+        self.env, self.schedule, self.value, self.anchor, self.tail, self.space = (
+            env,
+            schedule,
+            value,
+            anchor,
+            tail,
+            space,
+        )
         self.kernel = Kernel("reduce", schedule.attributes)
         self.same = anchor.op in ("Softmax", "LayerNormalization")
         self.kept = [n for i, n in enumerate(space.shape) if not (self.same and self._is_reduced(i))]
@@ -110,7 +122,9 @@ class _Rows:
         env, space = self.env, self.space
         values = [space.source, self.value, *[v for n in self.tail for v in n.inputs]]
         inner_axis = self._inner_axis()
-        self.lane_reduced = self.same and self._is_reduced(inner_axis) or (not self.same and self._source_inner_reduced())
+        self.lane_reduced = (self.same and self._is_reduced(inner_axis)) or (
+            not self.same and self._source_inner_reduced()
+        )
         limit = self.schedule.vec
         if self.lane_reduced:
             extent = space.reduced[-1]
@@ -168,14 +182,20 @@ class _Rows:
                 name = self.kernel.name("k")
                 stack.enter_context(self.kernel.block(f"for (int {name} = 0; {name} < {count}; ++{name})"))
                 step = var(name, count)
-                loops.append(step * self.width + lane(self.width) if last and self.lane_reduced and self.width > 1 else step)
+                loops.append(
+                    step * self.width + lane(self.width)
+                    if last and self.lane_reduced and self.width > 1
+                    else step
+                )
             yield loops
 
     def _read(self, out: list[Expr], loops: list[Expr]) -> str:
         coords = self.space.locate(out, loops)
         if self.space.padded:
             low = 0.0 if self.anchor.op == "AveragePool" else float("-inf")
-            return self.reader.guarded(self.space.source, coords, self.env.graph.types[self.space.source].shape, low)
+            return self.reader.guarded(
+                self.space.source, coords, self.env.graph.types[self.space.source].shape, low
+            )
         return self.reader.read(self.space.source, coords)
 
     def _fold(self, out: list[Expr], start: str, update: Callable[[str, str], str], name: str) -> str:
@@ -256,7 +276,9 @@ class _Rows:
                 factors.append(str(k))
                 continue
             if first.depends_on(self.reader.lane):
-                raise UnsupportedOperatorError("average pooling over the vector axis with padding has no kernel")
+                raise UnsupportedOperatorError(
+                    "average pooling over the vector axis with padding has no kernel"
+                )
             name = self.kernel.name("n")
             self.kernel.emit(f"int {name} = 0;")
             with self.kernel.block(f"for (int k = 0; k < {k}; ++k)"):
@@ -268,8 +290,12 @@ class _Rows:
     def _softmax(self, out: list[Expr]) -> None:
         ctype = self.reader.ctype(self.space.source)
         e = "exp" if ctype == "double" else exp(self.kernel, ctype)
-        top = self._across(self._fold(out, f"({ctype})(-INFINITY)", lambda a, x: f"fmax({a}, {x})", "top"), "fmax({}, {})")
-        total = self._across(self._fold(out, f"({ctype})(0)", lambda a, x: f"{a} + {e}({x} - {top})", "sum"), "({} + {})")
+        top = self._across(
+            self._fold(out, f"({ctype})(-INFINITY)", lambda a, x: f"fmax({a}, {x})", "top"), "fmax({}, {})"
+        )
+        total = self._across(
+            self._fold(out, f"({ctype})(0)", lambda a, x: f"{a} + {e}({x} - {top})", "sum"), "({} + {})"
+        )
         scale = self.kernel.define(ctype, f"1.0f / {total}")
         self._write(out, lambda x, _: f"{e}({x} - {top}) * {scale}")
 
@@ -277,10 +303,14 @@ class _Rows:
         ctype, count = self.reader.ctype(self.space.source), prod(self.space.reduced)
         total = self._across(self._fold(out, f"({ctype})(0)", lambda a, x: f"{a} + {x}", "sum"), "({} + {})")
         mean = self.kernel.define(ctype, f"{total} / ({ctype})({count})")
-        square = self._fold(out, f"({ctype})(0)", lambda a, x: f"fma({x} - {mean}, {x} - {mean}, {a})", "square")
+        square = self._fold(
+            out, f"({ctype})(0)", lambda a, x: f"fma({x} - {mean}, {x} - {mean}, {a})", "square"
+        )
         variance = self._across(square, "({} + {})")
         epsilon = self.anchor.attrs["epsilon"]
-        rstd = self.kernel.define(ctype, f"1.0f / sqrt({variance} / ({ctype})({count}) + {float(epsilon)!r}f)")
+        rstd = self.kernel.define(
+            ctype, f"1.0f / sqrt({variance} / ({ctype})({count}) + {float(epsilon)!r}f)"
+        )
 
         def affine(x: str, at: list[Expr]) -> str:
             text = f"({x} - {mean}) * {rstd}"

@@ -277,9 +277,14 @@ def _normal(table: dict[Atom, int], const: int) -> Expr:
         merged = _take_multiple(table, partner, coef * atom.by)
         if merged is not None:
             merged.pop(atom, None)
-            rest = Expr(tuple(sorted(merged.items(), key=lambda t: t[0].key)), const - coef * atom.by * partner.const)
+            rest = Expr(
+                tuple(sorted(merged.items(), key=lambda t: t[0].key)), const - coef * atom.by * partner.const
+            )
             return rest + atom.arg * coef
-        wider = next((b for b in table if isinstance(b, Modulo) and table[b] == coef * atom.by and b.arg == partner), None)
+        wider = next(
+            (b for b in table if isinstance(b, Modulo) and table[b] == coef * atom.by and b.arg == partner),
+            None,
+        )
         if wider is not None:  # (x//g % m)*g + x%g == x % (g*m)
             del table[atom], table[wider]
             return _normal(table, const) + modulo(atom.arg, atom.by * wider.by) * coef
@@ -349,6 +354,9 @@ def lookup(table: tuple[int, ...], e: Expr) -> Expr:
     step = table[1] - table[0]
     if all(b - a == step for a, b in zip(table, table[1:])):
         return e * step + table[0]
+    size = len(table)
+    if all(v == (table[0] + i) % size for i, v in enumerate(table)):
+        return modulo(e + table[0], size)  # a rotation, as in shifted windows
     return Expr(((Lookup(table, e), 1),))
 
 
@@ -373,7 +381,9 @@ def _strip_low_part(e: Expr, by: int) -> tuple[Expr, int]:
     return e, by
 
 
-def to_c(e: Expr, rename: Callable[[Var], str] | None = None, table: Callable[[tuple[int, ...]], str] | None = None) -> str:
+def to_c(
+    e: Expr, rename: Callable[[Var], str] | None = None, table: Callable[[tuple[int, ...]], str] | None = None
+) -> str:
     """C text of the expression. Division and modulo operands must be non-negative (C truncates)."""
     parts = []
     for atom, coef in e.terms:
@@ -385,7 +395,9 @@ def to_c(e: Expr, rename: Callable[[Var], str] | None = None, table: Callable[[t
     return text if len(parts) == 1 else f"({text})"
 
 
-def _atom_c(atom: Atom, rename: Callable[[Var], str] | None, table: Callable[[tuple[int, ...]], str] | None) -> str:
+def _atom_c(
+    atom: Atom, rename: Callable[[Var], str] | None, table: Callable[[tuple[int, ...]], str] | None
+) -> str:
     if isinstance(atom, Var):
         return rename(atom) if rename else atom.name
     inner = to_c(atom.arg, rename, table)

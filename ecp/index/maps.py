@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from ecp.index.expr import Expr, lookup, wrap
 from ecp.index.view import View
 
@@ -63,7 +65,12 @@ def broadcast(coords: Sequence[Expr], shape: Sequence[int]) -> Coords:
 
 
 def pull(
-    op: str, attrs: Mapping[str, Any], coords: Coords, in_shape: tuple[int, ...], out_shape: tuple[int, ...], port: int = 0
+    op: str,
+    attrs: Mapping[str, Any],
+    coords: Coords,
+    in_shape: tuple[int, ...],
+    out_shape: tuple[int, ...],
+    port: int = 0,
 ) -> Coords | None:
     """Input coordinates of the element at output ``coords``; None where the operator is piecewise."""
     if op == "Reshape":
@@ -100,6 +107,10 @@ def push(
         return reshape(coords, in_shape, out_shape)
     if op == "Transpose":
         return [coords[p] for p in attrs["perm"]]
+    if op == "Gather":
+        # A permutation: element i goes where the table reads i.
+        inverse = tuple(int(v) for v in np.argsort(attrs["indices"]))
+        return [lookup(inverse, c) if i == attrs["axis"] else c for i, c in enumerate(coords)]
     if op == "Expand" and prod(in_shape) == prod(out_shape):
         return reshape(coords, in_shape, out_shape)
     return None

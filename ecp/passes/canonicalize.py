@@ -47,7 +47,8 @@ def concat_of_slices(graph: Graph) -> Graph:
         whole = all(
             s.inputs[0] == source
             and all(
-                i == axis or (s.attrs["starts"][i] == 0 and s.attrs["steps"][i] == 1 and s.attrs["shape"][i] == n)
+                i == axis
+                or (s.attrs["starts"][i] == 0 and s.attrs["steps"][i] == 1 and s.attrs["shape"][i] == n)
                 for i, n in enumerate(shape)
             )
             for s in slices
@@ -55,7 +56,10 @@ def concat_of_slices(graph: Graph) -> Graph:
         if not whole:
             nodes.append(node)
             continue
-        runs = [s.attrs["starts"][axis] + s.attrs["steps"][axis] * np.arange(s.attrs["shape"][axis]) for s in slices]
+        runs = [
+            s.attrs["starts"][axis] + s.attrs["steps"][axis] * np.arange(s.attrs["shape"][axis])
+            for s in slices
+        ]
         attrs = {"axis": axis, "indices": np.concatenate(runs).astype(np.int64)}
         nodes.append(replace(node, op="Gather", inputs=(source,), attrs=attrs))
     return _drop_dead(graph, nodes)
@@ -79,7 +83,12 @@ def _split_once(graph: Graph) -> Graph | None:
         if len(ports) != 1 or len(node.inputs) > 2:
             continue
         concat = made.get(node.inputs[ports[0]])
-        if concat is None or concat.op != "Concat" or len(users[concat.output]) != 1 or concat.output in graph.outputs:
+        if (
+            concat is None
+            or concat.op != "Concat"
+            or len(users[concat.output]) != 1
+            or concat.output in graph.outputs
+        ):
             continue
         if not any(i in graph.constants for i in concat.inputs):
             continue
@@ -98,7 +107,9 @@ def _distribute(graph: Graph, node: Node, concat: Node, port: int) -> Graph:
         for i, value in enumerate(node.inputs):
             if i != port:
                 inputs[i] = f"{value}/part{index}@{node.output}"
-                constants[inputs[i]] = _cut(graph.constants[value], graph.types[node.output].shape, axis, start, size)
+                constants[inputs[i]] = _cut(
+                    graph.constants[value], graph.types[node.output].shape, axis, start, size
+                )
                 types[inputs[i]] = replace(types[value], shape=constants[inputs[i]].shape)
         out = f"{node.output}/part{index}"
         piece = replace(node, inputs=tuple(inputs), outputs=(out,), name=f"{node.name}/part{index}")
@@ -132,50 +143,69 @@ def _cut(array: np.ndarray, shape: tuple[int, ...], axis: int, start: int, size:
 
 
 def hoist_scale(graph: Graph) -> Graph:
-    """MatMul(a * c, b) -> MatMul(a, b) * c for a scalar c; also through views of one consumer."""
-    made, users = graph.producers(), graph.consumers()
+    """MatMul(a * c, b) -> MatMul(a, b) * c for a scalar c, also through views, where only products read a * c."""
+    users = graph.consumers()
     rename: dict[str, str] = {}
+    factors: dict[str, float] = {}
+    for node in graph.nodes:
+        found = _by_scalar(graph, node)
+        ends = _product_ends(graph, users, node.output) if found is not None else None
+        if found is None or not ends:
+            continue
+        rename[node.output] = found[0]
+        for product in ends:
+            factors[product.output] = factors.get(product.output, 1.0) * found[1]
     nodes: list[Node] = []
     types, constants = dict(graph.types), dict(graph.constants)
     for node in graph.nodes:
-        if node.op != "MatMul" or node.inputs[1] in graph.constants:
-            nodes.append(node)
+        if node.outputs[0] in rename:
             continue
-        factor = 1.0
-        for value in node.inputs:
-            found = _scaled_by(graph, value, made, users)
-            if found is not None:
-                factor *= found[1]
-                rename[found[0].output] = next(i for i in found[0].inputs if scalar(graph, i) is None)
-        if factor == 1.0:
+        node = rename_inputs(node, rename)
+        if node.outputs[0] not in factors:
             nodes.append(node)
             continue
         raw, const = f"{node.output}/unscaled", f"{node.output}/scale"
         types[raw] = types[node.output]
-        constants[const] = np.asarray(factor, types[node.output].dtype)
+        constants[const] = np.asarray(factors[node.output], types[node.output].dtype)
         types[const] = replace(types[node.output], shape=())
         nodes.append(replace(node, outputs=(raw,)))
         nodes.append(Node("Mul", (raw, const), node.outputs, {}, f"{node.name}/scale", node.sources))
-    nodes = [rename_inputs(n, rename) for n in nodes if not any(o in rename for o in n.outputs)]
     return graph.with_nodes(nodes, types=types, constants=constants)
 
 
-def _scaled_by(graph: Graph, value: str, made: dict[str, Node], users: dict[str, list[Node]]) -> tuple[Node, float] | None:
-    """The Mul or Div by a scalar that makes ``value`` (through single-use views), and its factor."""
-    node = made.get(value)
-    while node is not None and is_view(node) and node.op in ("Reshape", "Transpose") and len(users[node.output]) == 1:
-        value = node.inputs[0]
-        node = made.get(value)
-    if node is None or node.op not in ("Mul", "Div") or len(users[node.output]) != 1 or node.output in graph.outputs:
+def _by_scalar(graph: Graph, node: Node) -> tuple[str, float] | None:
+    """(data, factor) where the node multiplies or divides by one number."""
+    if node.op not in ("Mul", "Div") or node.output in graph.outputs:
         return None
     numbers = [scalar(graph, i) for i in node.inputs]
     index = 1 if numbers[1] is not None else 0
     number, data = numbers[index], node.inputs[1 - index]
-    if number is None or number == 0 or (node.op == "Div" and index == 0):
+    if number is None or number == 0 or data in graph.constants or (node.op == "Div" and index == 0):
         return None
-    if graph.types[data].shape != graph.types[node.output].shape:
+    if graph.types[data] != graph.types[node.output] or not graph.types[data].dtype.startswith("float"):
         return None
-    return node, (number if node.op == "Mul" else 1.0 / number)
+    return data, (number if node.op == "Mul" else 1.0 / number)
+
+
+def _product_ends(graph: Graph, users: dict[str, list[Node]], value: str) -> list[Node] | None:
+    """Products of two computed values that read ``value`` through views, once per operand; None if others do."""
+    found: list[Node] = []
+    for user in users.get(value, []):
+        if user.op == "MatMul" and not any(i in graph.constants for i in user.inputs):
+            found += [user] * user.inputs.count(value)
+        elif (
+            is_view(user)
+            and user.op not in ("Concat", "Pad")
+            and not any(o in graph.outputs for o in user.outputs)
+        ):
+            for out in user.outputs:
+                deeper = _product_ends(graph, users, out)
+                if deeper is None:
+                    return None
+                found += deeper
+        else:
+            return None
+    return found
 
 
 def layer_norm(graph: Graph) -> Graph:
@@ -237,7 +267,11 @@ def _with_affine(
         inputs.append(other)
         last = after[0]
     attrs = {"axis": axis, "epsilon": epsilon}
-    return {last.output: Node("LayerNormalization", tuple(inputs), last.outputs, attrs, last.name, (*div.sources, *last.sources))}
+    return {
+        last.output: Node(
+            "LayerNormalization", tuple(inputs), last.outputs, attrs, last.name, (*div.sources, *last.sources)
+        )
+    }
 
 
 def _drop_dead(graph: Graph, nodes: list[Node]) -> Graph:

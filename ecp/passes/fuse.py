@@ -11,10 +11,8 @@ from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.regions import Finder, Region
 from ecp.passes.rewrite import BIJECTIVE, is_view, toposort
 
-REDUCTIONS = frozenset(
-    {"Softmax", "LayerNormalization", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd",
-     "ArgMax", "ArgMin", "MaxPool", "AveragePool", "CumSum", "TopK"}
-)  # fmt: skip
+# Loops over a row for every output: nothing is fused with them.
+SCANS = ("ArgMax", "ArgMin", "CumSum", "TopK")
 
 
 def fuse(graph: Graph, *, fuse: bool = True, eliminate: bool = True) -> Graph:
@@ -32,7 +30,9 @@ def fuse(graph: Graph, *, fuse: bool = True, eliminate: bool = True) -> Graph:
     if fuse:
         regions = _absorb_producers(finder, regions)
     if not eliminate:
-        regions += [Region("copy", [n], n.outputs[0], "elimination is off") for n in graph.nodes if is_view(n)]
+        regions += [
+            Region("copy", [n], n.outputs[0], "elimination is off") for n in graph.nodes if is_view(n)
+        ]
     regions += _output_copies(graph, regions)
     fused = [_fused_node(graph, r) for r in regions]
     if fuse:
@@ -67,7 +67,12 @@ def _anchors(finder: Finder, fuse: bool) -> list[Region]:
     graph, regions = finder.graph, []
     folded = _foldable_norms(finder) if fuse else {}
     for node in graph.nodes:
-        if node.outputs[0] in finder.taken or is_view(node) or is_elementwise(node) or node.outputs[0] in folded:
+        if (
+            node.outputs[0] in finder.taken
+            or is_view(node)
+            or is_elementwise(node)
+            or node.outputs[0] in folded
+        ):
             continue
         kind = {"MatMul": "matmul", "Conv": "conv", "GatherDyn": "map"}.get(node.op, "reduce")
         before: list[Node] = []
@@ -76,7 +81,8 @@ def _anchors(finder: Finder, fuse: bool) -> list[Region]:
             if chain is not None and chain[0].outputs[0] in folded:
                 before = chain
         _claim(finder, [node])
-        tail, end = finder.grow(node.outputs[0]) if fuse and len(node.outputs) == 1 else ([], node.outputs[0])
+        grows = fuse and node.op not in SCANS and len(node.outputs) == 1
+        tail, end = finder.grow(node.outputs[0]) if grows else ([], node.outputs[0])
         _claim(finder, tail)
         region = Region(kind, [*before, node, *tail], end)
         region.extra_outputs = list(node.outputs[1:])
@@ -140,15 +146,24 @@ def _absorb_producers(finder: Finder, regions: list[Region]) -> list[Region]:
             readers.setdefault(value, []).append(region)
     gone: set[int] = set()
     for region in regions:
-        if region.kind != "map" or region.output in graph.outputs or any(n.op == "GatherDyn" for n in region.nodes):
+        if (
+            region.kind != "map"
+            or region.output in graph.outputs
+            or any(n.op == "GatherDyn" for n in region.nodes)
+        ):
             continue
         users = finder.users.get(region.output, [])
         target = readers.get(region.output, [])
-        if len(users) != 1 or len(target) != 1 or target[0] is region or target[0].kind not in ("reduce", "map"):
+        if (
+            len(users) != 1
+            or len(target) != 1
+            or target[0] is region
+            or target[0].kind not in ("reduce", "map")
+        ):
             continue
         if graph.types[users[0].outputs[0]].size > graph.types[region.output].size:
             continue  # a broadcast would compute it again for every reader
-        if users[0].op in ("MaxPool", "AveragePool", "CumSum", "TopK"):
+        if users[0].op in ("MaxPool", "AveragePool", *SCANS):
             continue
         target[0].nodes = [*region.nodes, *target[0].nodes]
         gone.add(id(region))
@@ -218,7 +233,9 @@ def _join(parts: list[Node]) -> Node:
     types = {k: t for p in parts for k, t in p.attrs["body"].types.items()}
     body = Graph(nodes, inputs, outputs, {}, types)
     sources = tuple(dict.fromkeys(s for p in parts for s in p.sources))
-    return Node("Fused", inputs, outputs, {"kind": "attention", "body": body, "reason": ""}, parts[0].name, sources)
+    return Node(
+        "Fused", inputs, outputs, {"kind": "attention", "body": body, "reason": ""}, parts[0].name, sources
+    )
 
 
 def _prune(graph: Graph, nodes: list[Node]) -> Graph:

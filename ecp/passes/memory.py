@@ -50,7 +50,9 @@ def check(lifetimes: list[Lifetime], offsets: Mapping[str, int]) -> None:
     for i, a in enumerate(lifetimes):
         for b in lifetimes[i + 1 :]:
             alive = a.first <= b.last and b.first <= a.last
-            apart = offsets[a.name] + a.nbytes <= offsets[b.name] or offsets[b.name] + b.nbytes <= offsets[a.name]
+            apart = (
+                offsets[a.name] + a.nbytes <= offsets[b.name] or offsets[b.name] + b.nbytes <= offsets[a.name]
+            )
             assert not alive or apart, f"{a.name} and {b.name} overlap"
 
 

@@ -12,7 +12,7 @@ from ecp.index.expr import var
 from ecp.index.maps import pull
 from ecp.ir.graph import Graph, Node
 from ecp.passes.canonicalize import is_elementwise
-from ecp.passes.rewrite import BIJECTIVE, is_view
+from ecp.passes.rewrite import BIJECTIVE, is_view, keeps_elements
 
 MAX_STEP = 16  # nodes looked at to close a diamond such as x * sigmoid(x)
 
@@ -73,13 +73,18 @@ class Finder:
 
     def _escapes(self, values: set[str], inside: set[str]) -> bool:
         return any(
-            v in self.graph.outputs or any(n.outputs[0] not in inside for n in self.users.get(v, [])) for v in values
+            v in self.graph.outputs or any(n.outputs[0] not in inside for n in self.users.get(v, []))
+            for v in values
         )
 
     def _fusable(self, node: Node, size: int) -> bool:
-        if len(node.outputs) != 1 or node.outputs[0] in self.taken or self.graph.types[node.output].size != size:
+        if (
+            len(node.outputs) != 1
+            or node.outputs[0] in self.taken
+            or self.graph.types[node.output].size != size
+        ):
             return False
-        return is_elementwise(node) or (self.through_views and node.op in BIJECTIVE)
+        return is_elementwise(node) or (self.through_views and keeps_elements(self.graph, node))
 
     def attention(self, softmax: Node) -> list[Node] | None:
         """MatMul, scores' element-wise chain, Softmax, MatMul: the nodes of one attention, else None."""
@@ -98,7 +103,11 @@ class Finder:
             return None
         product = users[0]
         shapes = [graph.types[v].shape for v in (scores.output, probabilities)]
-        if min(map(len, shapes)) < 3 or shapes[0][-2:] != shapes[1][-2:] or product.inputs[1] in graph.constants:
+        if (
+            min(map(len, shapes)) < 3
+            or shapes[0][-2:] != shapes[1][-2:]
+            or product.inputs[1] in graph.constants
+        ):
             return None
         nodes = [scores, *chain, softmax, *after, product]
         return None if any(n.outputs[0] in self.taken for n in nodes) else nodes
@@ -133,7 +142,9 @@ class Finder:
 
     def _views_behind(self, value: str) -> tuple[list[Node], str]:
         nodes = []
-        while self.through_views and len(users := self.users.get(value, [])) == 1 and users[0].op in BIJECTIVE:
+        while (
+            self.through_views and len(users := self.users.get(value, [])) == 1 and users[0].op in BIJECTIVE
+        ):
             nodes.append(users[0])
             value = users[0].output
         return nodes, value
@@ -151,13 +162,19 @@ class Finder:
         while (node := self.made.get(value)) is not None and is_view(node) and self.through_views:
             source = node.inputs[0]
             port = node.outputs.index(value)
-            pulled = pull(node.op, node.attrs, coords, graph.types[source].shape, graph.types[value].shape, port)
+            pulled = pull(
+                node.op, node.attrs, coords, graph.types[source].shape, graph.types[value].shape, port
+            )
             if pulled is None or not pulled or pulled[-1] != last:
                 return None
             if any(v.name == f"i{len(shape) - 1}" for c in pulled[:-1] for v in c.variables()):
                 return None
             chain.insert(0, node)
             coords, value = pulled, source
-        if node is None or node.op != "LayerNormalization" or node.attrs["axis"] != len(graph.types[value].shape) - 1:
+        if (
+            node is None
+            or node.op != "LayerNormalization"
+            or node.attrs["axis"] != len(graph.types[value].shape) - 1
+        ):
             return None
         return [node, *chain]

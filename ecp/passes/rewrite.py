@@ -13,11 +13,26 @@ from ecp.ir.ops import is_transformative
 BIJECTIVE = frozenset({"Reshape", "Transpose", "Identity"})
 
 
+def keeps_elements(graph: Graph, node: Node) -> bool:
+    """True where coordinates map both ways: bijective operators and gathers that permute."""
+    if node.op == "Gather":
+        indices, extent = node.attrs["indices"], graph.types[node.inputs[0]].shape[node.attrs["axis"]]
+        return bool(indices.ndim == 1 and np.array_equal(np.sort(indices), np.arange(extent)))
+    return node.op in BIJECTIVE
+
+
 def rename_inputs(node: Node, table: Mapping[str, str]) -> Node:
     """The node reading renamed values."""
     if not any(i in table for i in node.inputs):
         return node
-    return Node(node.op, tuple(table.get(i, i) for i in node.inputs), node.outputs, node.attrs, node.name, node.sources)
+    return Node(
+        node.op,
+        tuple(table.get(i, i) for i in node.inputs),
+        node.outputs,
+        node.attrs,
+        node.name,
+        node.sources,
+    )
 
 
 def toposort(nodes: Iterable[Node], defined: Iterable[str]) -> list[Node]:

@@ -149,7 +149,10 @@ def _prewrite(buffer: Buffer, view: View, array: np.ndarray) -> None:
         buffer.init = np.zeros(buffer.elements, buffer.dtype)
     flat = np.full(view.shape, view.offset, np.int64)
     for i, axis in enumerate(view.axes):
-        inner, coord = 1, np.arange(view.shape[i]).reshape([-1 if j == i else 1 for j in range(len(view.axes))])
+        inner, coord = (
+            1,
+            np.arange(view.shape[i]).reshape([-1 if j == i else 1 for j in range(len(view.axes))]),
+        )
         for d in reversed(axis):
             flat = flat + coord // inner % d.radix * d.stride
             inner *= d.radix
@@ -206,7 +209,11 @@ def channels_last(shape: tuple[int, ...]) -> View:
     """[N, C, *S] stored with the channels innermost."""
     n, c, *spatial = shape
     strides = [prod(spatial[i + 1 :]) * c for i in range(len(spatial))]
-    axes = [(Digit(n, c * prod(spatial)),), (Digit(c, 1),), *[(Digit(s, t),) for s, t in zip(spatial, strides)]]
+    axes = [
+        (Digit(n, c * prod(spatial)),),
+        (Digit(c, 1),),
+        *[(Digit(s, t),) for s, t in zip(spatial, strides)],
+    ]
     return View(tuple(tuple(d for d in a if d.radix > 1) for a in axes))
 
 

@@ -125,7 +125,9 @@ def _safe(name: str) -> str:
 def check_plan(plan: dict[str, Any]) -> None:
     """Raise ValueError or KeyError where the plan is of another format or refers outside itself."""
     if plan.get("format") != FORMAT or plan.get("version") != VERSION:
-        raise ValueError(f"format {plan.get('format')!r} version {plan.get('version')!r}, need {FORMAT} {VERSION}")
+        raise ValueError(
+            f"format {plan.get('format')!r} version {plan.get('version')!r}, need {FORMAT} {VERSION}"
+        )
     pools = {p["name"]: p for p in plan["pools"]}
     for pool in plan["pools"]:
         if pool["file"]:

@@ -93,7 +93,13 @@ def _describe(platform: Any, device: Any) -> OpenCLDevice:
         name, klass = "local-cpu", "cpu"
     else:
         name = "local-gpu"
-        klass = "nvidia" if "nvidia" in text else "adreno" if "adreno" in text or "qualcomm" in text else "generic"
+        klass = (
+            "nvidia"
+            if "nvidia" in text
+            else "adreno"
+            if "adreno" in text or "qualcomm" in text
+            else "generic"
+        )
     images = bool(device.image_support)
     return OpenCLDevice(
         name=name,

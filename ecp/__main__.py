@@ -1,0 +1,151 @@
+"""``python -m ecp``: compile, explain and run models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import ecp
+from ecp.errors import EcpError, UsageError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+out = Console()
+
+Precision = Annotated[str, typer.Option(help="fp32, or fp16 (half storage, float accumulation)")]
+Device = Annotated[str, typer.Option(help="local, local-cpu, local-pocl, local-gpu or local-rusticl")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for programs instead of a table")]
+Dim = Annotated[list[str] | None, typer.Option(help="value of a dynamic dimension, e.g. --dim batch=1")]
+
+
+@app.command(epilog="Example: python -m ecp compile vit.onnx --device local -o vit.bundle")
+def compile(
+    model: Annotated[Path, typer.Argument(help="ONNX file")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder of the bundle")],
+    device: Device = "local",
+    precision: Precision = "fp32",
+    dim: Dim = None,
+    golden: Annotated[
+        bool, typer.Option(help="store a seeded input and its float64 reference output")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Compile an ONNX model into a bundle for a device."""
+    from ecp.compiler import golden as reference
+    from ecp.frontend.onnx import import_onnx
+
+    bundle = ecp.compile(model, device=device, precision=precision, dims=_dims(dim), name=model.stem)
+    if golden:
+        bundle.golden = reference(bundle, import_onnx(model, dims=_dims(dim)))
+    try:
+        bundle.save(output)
+    except OSError as error:
+        raise UsageError(f"the bundle cannot be written to {output}: {error.strerror or error}") from error
+    report = asdict(bundle.report)
+    if as_json:
+        print(json.dumps(report))
+        return
+    table = Table(title=f"{model.name} -> {output}")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    for key, value in report.items():
+        table.add_row(key.replace("_", " "), str(len(value)) if isinstance(value, list) else f"{value:,}")
+    out.print(table)
+
+
+@app.command(epilog="Example: python -m ecp explain vit.onnx")
+def explain(
+    model: Annotated[Path, typer.Argument(help="ONNX file")],
+    dim: Dim = None,
+    all_nodes: Annotated[
+        bool, typer.Option("--all", help="every operator, not only those that moved data")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which operators vanished, which were fused, which were materialized, and why."""
+    from ecp.explain import explain as explain_graph
+    from ecp.explain import summary
+    from ecp.frontend.onnx import import_onnx
+
+    lines = explain_graph(import_onnx(model, dims=_dims(dim)))
+    if as_json:
+        print(json.dumps([asdict(line) for line in lines]))
+        return
+    table = Table("operator", "node", "fate", "how", title=model.name)
+    for line in lines:
+        if all_nodes or line.fate != "fused":
+            table.add_row(line.op, line.name, line.fate, line.detail)
+    out.print(table)
+    out.print(", ".join(f"{count} {fate}" for fate, count in summary(lines).items()))
+
+
+@app.command(epilog="Example: python -m ecp run vit.bundle --check")
+def run(
+    bundle: Annotated[Path, typer.Argument(help="folder of a bundle")],
+    device: Annotated[str | None, typer.Option(help="device, default: the one it was compiled for")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads, default all")] = None,
+    check: Annotated[bool, typer.Option("--check", help="compare with the bundle's golden output")] = False,
+    tolerance: Annotated[
+        float | None, typer.Option(help="largest error allowed, relative to the largest output")
+    ] = None,
+    profile: Annotated[bool, typer.Option("--profile", help="device time of every launch")] = False,
+) -> None:
+    """Run a bundle once on its golden input (or random input) and check or profile it."""
+    from ecp.compiler import sample
+
+    loaded = ecp.Bundle.load(bundle)
+    if check and not loaded.golden.get("outputs"):
+        raise UsageError(f"{bundle} holds no golden output; compile it again with --golden")
+    rng = np.random.default_rng(0)
+    feeds = loaded.golden.get("inputs") or {p["name"]: sample(p, rng) for p in loaded.plan["inputs"]}
+    with ecp.Session(loaded, device=device, threads=threads) as session:
+        outputs = session.run(feeds)
+        out.print(f"{session.device_name} ({session.platform_name}): {len(loaded.plan['launches'])} launches")
+        if profile:
+            table = Table("launch", "ms", "GFLOP/s", "GB/s", "nodes")
+            for t in session.profile():
+                nodes = ", ".join(n.rsplit("/", 1)[-1] for n in t.nodes[:4])
+                table.add_row(
+                    t.name, f"{t.ms:.3f}", f"{t.flops / t.ms / 1e6:.1f}", f"{t.bytes / t.ms / 1e6:.1f}", nodes
+                )
+            out.print(table)
+    if not check:
+        return
+    limit = tolerance if tolerance is not None else (1e-4 if loaded.plan["precision"] == "fp32" else 2e-2)
+    for name, want in loaded.golden["outputs"].items():
+        error = float(np.max(np.abs(outputs[name].astype(np.float64) - want), initial=0.0))
+        scale = max(1.0, float(np.max(np.abs(want), initial=0.0)))
+        verdict = "ok" if error <= limit * scale else "WRONG"
+        out.print(f"{name}: largest error {error:.3g} (allowed {limit * scale:.3g}): {verdict}")
+        if verdict != "ok":
+            raise typer.Exit(1)
+
+
+def _dims(pairs: list[str] | None) -> dict[str, int] | None:
+    table = {}
+    for pair in pairs or []:
+        name, _, value = pair.partition("=")
+        if not value.isdigit():
+            raise UsageError(f"--dim {pair!r} is not NAME=NUMBER")
+        table[name] = int(value)
+    return table or None
+
+
+def main() -> None:
+    """Entry point: errors of the user are one line and an exit code."""
+    try:
+        app()
+    except EcpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
