@@ -190,6 +190,11 @@ def _externals() -> dict[str, External]:
     }
 
 
+def externals() -> list[dict[str, Any]]:
+    """Every fact from outside the paper: ``{id, value, unit, source}``."""
+    return [{"id": k, "value": e.value, "unit": e.unit, "source": e.source} for k, e in _externals().items()]
+
+
 def figure1_accuracies() -> list[dict[str, Any]]:
     """Figure 1's accuracies (model, top1, source, published): the paper's own number where it has one."""
     rows = [

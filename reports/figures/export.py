@@ -17,20 +17,14 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
 
-def svg_text(figure: Figure) -> str:
-    """The figure as SVG for print. Same data, same bytes: no date, fixed ids."""
+def drawings(figure: Figure) -> tuple[str, bytes]:
+    """The figure as SVG for print and as PNG at 200 dots per inch. Same data, same bytes: no date, fixed ids."""
+    vector, pixels = io.StringIO(), io.BytesIO()
     with style.look(), mpl.rc_context({"svg.hashsalt": figure.id}):
-        stream = io.StringIO()
-        figure.canvas().savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return stream.getvalue()
-
-
-def png_bytes(figure: Figure) -> bytes:
-    """The figure as PNG at 200 dots per inch."""
-    with style.look():
-        stream = io.BytesIO()
-        figure.canvas().savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+        canvas = figure.canvas()
+        canvas.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
+        canvas.savefig(pixels, format="png", metadata={"Software": None})
+    return vector.getvalue(), pixels.getvalue()
 
 
 def csv_text(figure: Figure) -> str:
@@ -43,14 +37,14 @@ def csv_text(figure: Figure) -> str:
     return stream.getvalue()
 
 
-def write(figure: Figure, folder: Path) -> list[Path]:
-    """``ID.svg``, ``ID.png`` and ``ID.csv`` in ``folder``."""
+def write(figure: Figure, folder: Path) -> str:
+    """``ID.svg``, ``ID.png`` and ``ID.csv`` in ``folder``; gives the SVG's text."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{figure.id}.{kind}" for kind in ("svg", "png", "csv")]
-    paths[0].write_text(svg_text(figure), encoding="utf-8")
-    paths[1].write_bytes(png_bytes(figure))
-    paths[2].write_text(csv_text(figure), encoding="utf-8")
-    return paths
+    svg, png = drawings(figure)
+    (folder / f"{figure.id}.svg").write_text(svg, encoding="utf-8")
+    (folder / f"{figure.id}.png").write_bytes(png)
+    (folder / f"{figure.id}.csv").write_text(csv_text(figure), encoding="utf-8")
+    return svg
 
 
 def themed(figure: Figure, svg: str) -> str:
@@ -64,8 +58,7 @@ def themed(figure: Figure, svg: str) -> str:
     for element in root.iter():
         for name, value in list(element.attrib.items()):
             element.set(name, _attribute(name, value, prefix))
-    width = root.get("width", "")
-    root.set("style", f"max-width:{width}" if width else "")
+    root.set("class", "chart")
     for name in ("width", "height"):
         root.attrib.pop(name, None)
     root.set("role", "img")

@@ -3,6 +3,7 @@
 import pytest
 
 from reports import measured
+from reports.site import build
 from tests.reports import synthetic
 
 
@@ -14,3 +15,9 @@ def records(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store(records):
     return measured.load(records)
+
+
+@pytest.fixture(scope="session")
+def site(store, tmp_path_factory):
+    """The site of those records; tests read it and leave it as it is."""
+    return build(store, tmp_path_factory.mktemp("site") / "site")

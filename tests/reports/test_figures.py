@@ -18,7 +18,7 @@ def figures(store):
 
 @pytest.fixture(scope="module")
 def drawn(figures):
-    return {f.id: (f, export.svg_text(f)) for f in figures if not isinstance(f, Missing)}
+    return {f.id: (f, export.drawings(f)[0]) for f in figures if not isinstance(f, Missing)}
 
 
 def test_the_figures_that_the_records_allow(figures, drawn):
@@ -51,12 +51,12 @@ def test_svg_is_reproducible_and_themed(drawn):
             assert target in ids, (figure.id, target)
         assert "<image" not in themed
     figure, svg = drawn["figure4"]
-    assert export.svg_text(figure) == svg
+    assert export.drawings(figure)[0] == svg
 
 
 def test_files_are_written(drawn, tmp_path):
-    paths = export.write(drawn["macs"][0], tmp_path)
-    assert [p.suffix for p in paths] == [".svg", ".png", ".csv"]
+    export.write(drawn["macs"][0], tmp_path)
+    paths = [tmp_path / f"macs.{kind}" for kind in ("svg", "png", "csv")]
     assert paths[1].read_bytes().startswith(b"\x89PNG") and all(p.stat().st_size > 500 for p in paths)
 
 
