@@ -177,7 +177,8 @@ def _probe_local(device: LocalDevice) -> Reach:
 
 
 def _probe_phone(name: str, device: AdbDevice) -> Reach:
-    if importlib.util.find_spec("bench.phones") is None:
+    spec = importlib.util.find_spec("bench.phones")
+    if spec is None or spec.origin is None:
         raise DeviceError(how_to_connect(device))
     phones: Any = importlib.import_module("bench.phones")
     reachable, detail = phones.probe(name, device)

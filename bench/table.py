@@ -13,7 +13,7 @@ from bench.cells import Cell
 OURS = "ecp"
 WIDE = 120
 LEGEND = (
-    "ecp is: how many times faster than that row. error: largest difference from the float64 reference.\n"
+    "ecp is: times faster than this row; error: largest, against float64;\n"
     "launches: kernels per inference, in brackets those that only move data."
 )
 
@@ -50,7 +50,8 @@ def _title(cells: Sequence[Cell]) -> str:
     count = f", {', '.join(map(str, threads))} threads" if threads else ""
     blocks = max(c.extra["blocks_measured"] for c in cells)
     what = {"latency": "median latency", "memory": "peak memory"}.get(cells[0].metric, cells[0].metric)
-    return f"{what} on {cells[0].device}, {cells[0].precision}, batch 1{count}, {blocks} processes each"
+    processes = f"{blocks} process{'es' if blocks != 1 else ''} each"
+    return f"{what} on {cells[0].device}, {cells[0].precision}, batch 1{count}, {processes}"
 
 
 Show = Callable[[Cell, Sequence[Cell]], str]
