@@ -147,6 +147,8 @@ def _extra(records: Sequence[BlockRecord], shown: BlockRecord, blocks: list[list
     }
     if shown.cell.metric == "latency" and blocks:
         extra |= _latency_extra(blocks)
+    if shown.cell.metric == "profile":
+        extra["profile"] = shown.extra.get("profile")
     if shown.cell.metric == "memory":
         extra |= {
             k: _median([r.extra.get(k) for r in records])

@@ -11,5 +11,5 @@ METRICS: dict[str, str] = {
     "memory": "bench.measure:memory",
     "profile": "bench.profile:measure",
 }
-UNITS: dict[str, str] = {"latency": "ms", "memory": "MiB"}
-SOURCES: dict[str, str] = {"latency": "wall", "memory": "rss"}
+UNITS: dict[str, str] = {"latency": "ms", "memory": "MiB", "profile": "ms"}
+SOURCES: dict[str, str] = {"latency": "wall", "memory": "rss", "profile": "framework profiler"}

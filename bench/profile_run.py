@@ -1,0 +1,119 @@
+"""Running and showing profiles: the common run, then Table 1's columns; and the ablation of this compiler's passes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench.options import RunOptions
+from bench.profile import DEFAULT_MODELS, table_rows
+from bench.run import measure
+from ecp.errors import UsageError
+
+DEFAULT_BACKENDS = ("ecp", "onnxruntime", "openvino", "torch", "mnn")
+SWITCHES = ("eliminate", "fuse", "layout_choice", "memory_plan")
+WIDE = 120
+NOTE = (
+    "layout + compute = latency of the plain pass, divided by the shares of the profiled pass. hooks: what the\n"
+    "profiler added. graph MB: every computed tensor of the ONNX graph once; written MB: what the framework said\n"
+    "its operators wrote. Classes: bench/op_classes.yaml."
+)
+
+
+def run_profile(asked: RunOptions) -> int:
+    """Measure, then print Table 1's columns; the exit code."""
+    code, cells = _cells(asked)
+    _print(cells, _console(asked), "time of layout work and of computation (Table 1's columns)")
+    return code
+
+
+def run_ablation(asked: RunOptions) -> int:
+    """``ecp`` as it is, with each pass off, and with all off: one run each, cells told apart by their options."""
+    if asked.backends not in (None, "ecp"):
+        raise UsageError("--ablate switches passes of ecp; leave --backends away or say ecp")
+    if asked.resume:
+        raise UsageError("--ablate is several runs; --resume finishes one. Run it again without --resume")
+    worst, everything = 0, []
+    variants: list[tuple[str, ...]] = [(), *((s,) for s in SWITCHES), SWITCHES]
+    for off in variants:
+        settings = (*asked.settings, *(f"ecp.{name}=false" for name in off))
+        label = "all passes" if not off else "without " + ("all four" if off == SWITCHES else off[0])
+        code, cells = _cells(replace(asked, backends="ecp", settings=settings, json=None))
+        for cell in cells:
+            cell["extra"]["ablation"] = label
+        everything += cells
+        worst = max(worst, code)
+    _print(everything, _console(asked), "ecp with passes switched off", label="ablation")
+    if asked.json is not None:
+        text = json.dumps(everything, indent=1)
+        print(text) if str(asked.json) == "-" else asked.json.write_text(text + "\n")
+    return worst
+
+
+def _console(asked: RunOptions) -> Console:
+    return Console(stderr=asked.json is not None and str(asked.json) == "-")
+
+
+def _cells(asked: RunOptions) -> tuple[int, list[dict[str, Any]]]:
+    """Run the metric; its exit code and cells, which :func:`bench.run.measure` hands out as JSON only."""
+    if asked.json is not None and str(asked.json) != "-":
+        code = measure("profile", asked, DEFAULT_MODELS, DEFAULT_BACKENDS)
+        return code, json.loads(asked.json.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cells.json"
+        code = measure("profile", replace(asked, json=file), DEFAULT_MODELS, DEFAULT_BACKENDS)
+        text = file.read_text()
+    if asked.json is not None:
+        print(text, end="")
+    return code, json.loads(text)
+
+
+def _print(cells: list[dict[str, Any]], console: Console, title: str, label: str = "") -> None:
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    headings = ["model", "passes" if label else "backend"]
+    for heading in (
+        *headings,
+        "layout ms",
+        "compute ms",
+        "graph MB",
+        "written MB",
+        "hooks",
+        "largest classes",
+    ):
+        table.add_column(heading, justify="left" if heading in (*headings, "largest classes") else "right")
+    for cell, row in zip(cells, table_rows(cells), strict=True):
+        name = cell["extra"].get(label, "") if label else row["backend"]
+        table.add_row(row["model"], name, *_values(row)[: None if wide else -1])
+    console.print(table)
+    console.print(NOTE, markup=False, highlight=False, soft_wrap=True)
+
+
+def _values(row: Mapping[str, Any]) -> list[str]:
+    if row["layout_ms"] is None:
+        return [row["status"], "", _mb(row["intermediate_mb"]), "", "", ""]
+    total = row["layout_ms"] + (row["compute_ms"] or 0.0)
+    heavy = sorted(row["classes"].items(), key=lambda item: -item[1])[:3]
+    text = ", ".join(f"{k} {v / total:.0%}" for k, v in heavy if total)
+    overhead = row["hook_overhead"]
+    return [
+        f"{row['layout_ms']:.2f}",
+        f"{row['compute_ms']:.2f}",
+        _mb(row["intermediate_mb"]),
+        _mb(row["framework_mb"]),
+        "" if overhead is None else f"{overhead:+.0%}",
+        text,
+    ]
+
+
+def _mb(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
