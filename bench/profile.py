@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,7 +150,7 @@ def profile(
     raise typer.Exit((run_ablation if ablate else run_profile)(asked))
 
 
-def table_rows(cells: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def table_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of Table 1's form from cells (as ``--json`` gives them); unmeasured ones keep their reason."""
     rows = []
     for cell in cells:

@@ -80,17 +80,13 @@ def _print(cells: list[dict[str, Any]], console: Console, title: str, label: str
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
-    headings = ["model", "passes" if label else "backend"]
-    for heading in (
-        *headings,
-        "layout ms",
-        "compute ms",
-        "graph MB",
-        "written MB",
-        "hooks",
-        "largest classes",
-    ):
-        table.add_column(heading, justify="left" if heading in (*headings, "largest classes") else "right")
+    wide = console.width >= WIDE
+    table.add_column("model", no_wrap=True)
+    table.add_column("passes" if label else "backend", no_wrap=True)
+    for heading in ("layout ms", "compute ms", "graph MB", "written MB", "hooks"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("largest classes")
     for cell, row in zip(cells, table_rows(cells), strict=True):
         name = cell["extra"].get(label, "") if label else row["backend"]
         table.add_row(row["model"], name, *_values(row)[: None if wide else -1])
