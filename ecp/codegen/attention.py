@@ -22,6 +22,7 @@ from ecp.errors import UnsupportedOperatorError
 from ecp.index.expr import Expr, Var, var, wrap
 from ecp.index.maps import broadcast, delinearize
 from ecp.ir.graph import Graph, Node
+from ecp.passes.rewrite import is_view
 
 
 @dataclass
@@ -123,7 +124,11 @@ class _Block:
         self.f = f"float{vec}" if vec > 1 else "float"
         self.block = vec * count
         self.batch = delinearize(var("head", prod(part.batch)), part.batch)
-        self.reader = Reader(env, kernel, vec)
+        self.short_chain = all(
+            is_view(n)
+            or all(i in env.graph.constants and env.graph.constants[i].size == 1 for i in n.inputs[1:])
+            for n in part.chain
+        )
 
     def emit(self) -> None:
         """All steps."""
@@ -181,6 +186,8 @@ class _Block:
         if rest:
             with k.block(""):
                 self._score_tile(head, wrap(full * tile), rest)
+        if not self.short_chain:
+            self._apply_chain()
 
     def _score_tile(self, head: list[Expr], first: Expr, tile: int) -> None:
         p, k = self.p, self.k
@@ -195,6 +202,7 @@ class _Block:
             )
             for j in range(tile)
         ]
+        k.emit(f"#pragma unroll {self.s.unroll}")
         with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
             for f in range(self.count):
                 k.emit(f"const {self.f} q{f} = {self._load('qt', f'd*{self.count}+{f}')};")
@@ -204,12 +212,25 @@ class _Block:
         reader = Reader(self.env, k, self.vec)
         for j in range(tile):
             for f in range(self.count):
-                query = self.start + f * self.vec + (lane(self.vec) if self.vec > 1 else 0)
-                text, _ = forward(
-                    reader, p.chain, p.scores.output, f"s{j}_{f}", [*self.batch, query, first + j]
-                )
-                k.emit(f"top{f} = fmax(top{f}, {text});")
+                text = self._chained(reader, f"s{j}_{f}", f, first + j) if self.short_chain else f"s{j}_{f}"
                 k.emit(self._save(text, "st", f"({reader.index(first + j)})*{self.count}+{f}"))
+
+    def _chained(self, reader: Reader, text: str, f: int, key: Expr) -> str:
+        """The score after its element-wise chain; the running maximum is updated."""
+        query = self.start + f * self.vec + (lane(self.vec) if self.vec > 1 else 0)
+        text, _ = forward(reader, self.p.chain, self.p.scores.output, text, [*self.batch, query, key])
+        self.k.emit(f"top{f} = fmax(top{f}, {text});")
+        return text
+
+    def _apply_chain(self) -> None:
+        """A long chain (position bias, mask) runs in a loop of its own, so that its code appears once."""
+        k = self.k
+        with k.block(f"for (int j = 0; j < {self.p.keys}; ++j)"):
+            reader = Reader(self.env, k, self.vec)
+            for f in range(self.count):
+                at = f"j*{self.count}+{f}"
+                raw = k.define(self.f, self._load("st", at))
+                k.emit(self._save(self._chained(reader, raw, f, var("j", self.p.keys)), "st", at))
 
     def _zero(self, name: str, rows: int) -> None:
         for j in range(rows):
@@ -252,6 +273,7 @@ class _Block:
                 )
                 for d in range(tile)
             ]
+            k.emit(f"#pragma unroll {self.s.unroll}")
             with k.block(f"for (int j = 0; j < {p.keys}; ++j)"):
                 for f in range(self.count):
                     k.emit(f"const {self.f} p{f} = {self._load('st', f'j*{self.count}+{f}')};")

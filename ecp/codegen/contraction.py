@@ -15,6 +15,7 @@ import numpy as np
 from ecp.codegen.reader import Env, Reader
 from ecp.index.expr import Expr
 from ecp.index.maps import broadcast, delinearize
+from ecp.index.view import Digit
 from ecp.ir.graph import Graph, Node
 from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.rewrite import is_view
@@ -73,7 +74,6 @@ def _matmul(env: Env, anchor: Node, tail: list[Node], value: str, norm: Node | N
     a_vector, b_vector = len(sa) == 1, len(sb) == 1
     sa = (1, *sa) if a_vector else sa
     sb = (*sb, 1) if b_vector else sb
-    out = graph.types[anchor.output].shape
     constant = b in graph.constants and len(sb) == 2
     batch = () if constant else np.broadcast_shapes(sa[:-2], sb[:-2])
     rows = sa[:-1] if constant else (sa[-2],)
@@ -124,11 +124,17 @@ def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
     per_in, per_out = kernel[1], kernel[0] // groups
     rows = (out[0], *out[2:])
     window = kernel[2:]
-    reduce_shape = (*window, per_in)
+    # Channels-last inputs are read in runs of channels, channels-first inputs in runs of a kernel row.
+    last = x in env.storage and env.storage[x].view.axes[1] in ((), (Digit(shape[1], 1),))
+    reduce_shape = (*window, per_in) if last else (per_in, *window)
+
+    def split_k(k: Expr) -> tuple[list[Expr], Expr]:
+        parts = delinearize(k, reduce_shape)
+        return (parts[:-1], parts[-1]) if last else (parts[1:], parts[0])
 
     def read_a(reader: Reader, outer: list[Expr], m: Expr, k: Expr) -> str:
         n, *position = delinearize(m, rows)
-        *tap, channel = delinearize(k, reduce_shape)
+        tap, channel = split_k(k)
         spatial = [
             o * s - p + t * d
             for o, s, p, t, d in zip(position, attrs["strides"], attrs["pads"], tap, attrs["dilations"])
@@ -137,7 +143,7 @@ def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
         return reader.guarded(x, [n, channel + group * per_in if outer else channel, *spatial], shape, 0.0)
 
     def read_b(reader: Reader, outer: list[Expr], k: Expr, n: Expr) -> str:
-        *tap, channel = delinearize(k, reduce_shape)
+        tap, channel = split_k(k)
         first = outer[0] * per_out + n if outer else n
         return reader.read(w, [first, channel, *tap])
 
@@ -148,7 +154,7 @@ def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
     weights = None
     if w in graph.constants:
         packed = graph.constants[w].reshape(groups, per_out, per_in, *window)
-        order = (0, *range(3, 3 + rank), 2, 1)
+        order = (0, *range(3, 3 + rank), 2, 1) if last else (0, 2, *range(3, 3 + rank), 1)
         weights = packed.transpose(order).reshape(groups, prod(reduce_shape), per_out)
     bias = anchor.inputs[2] if len(anchor.inputs) > 2 else ""
     batch = (groups,) if groups > 1 else ()

@@ -1,13 +1,15 @@
 """Products and convolutions on CPU devices: one work-item per block of register tiles.
 
-A work-item owns ``panels`` column panels of ``nr`` vectors and a range of row tiles of ``mr`` rows. Per row
-tile it brings ``mr`` rows of A into a private, L1-resident buffer (there the operand is gathered through its
-view, converted from half, or normalised: once per row and work-item), then walks its panels of packed B,
-which stay in L2 over all row tiles. The inner loop is mr*nr fused multiply-adds on ``vec`` lanes per k.
+A work-item owns a range of row tiles of ``mr`` rows and all (or some) column panels of ``nr`` vectors. It first
+brings its rows of A into a private, L2-resident buffer: there the operand is gathered through its view,
+converted from half, or normalised, once per row (plain float rows are read in place). Then it walks the
+panels of packed B, each used for all row tiles while it is in L2. The inner loop is mr*nr fused
+multiply-adds on ``vec`` lanes per k.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -35,6 +37,7 @@ class Tiling:
     columns: int  # work-items along n
     tiles: int  # row tiles per work-item
     row_blocks: int  # work-items along m
+    chunks: int = 1  # pieces of k, so that a piece of A's rows stays in L2 over all panels
 
 
 def tiling(c: Contraction, s: Schedule, threads: int = 2) -> Tiling:
@@ -46,25 +49,31 @@ def tiling(c: Contraction, s: Schedule, threads: int = 2) -> Tiling:
     # Few columns leave accumulators free for rows.
     mr = min(c.m, max(s.mr, min(14, s.mr * s.nr // nr)))
     total_panels, total_tiles = ceil(c.n / (nr * vec)), ceil(c.m / mr)
-    fit = max(1, s.slab_bytes // max(1, c.k * nr * vec * 4))
-    batch = prod(c.batch)
-    best: tuple[float, int, int] | None = None
-    for panels in range(1, min(fit, total_panels) + 1):
-        columns = ceil(total_panels / panels)
-        for row_blocks in (1, 2, 3, 4, 6, 8, 12, 16):
-            if row_blocks > total_tiles:
-                break
-            tiles = ceil(total_tiles / row_blocks)
-            items = batch * columns * ceil(total_tiles / tiles)
-            # Time of the slowest thread in tile units, plus what each item pays to bring rows and weights in.
-            waves = ceil(items / threads)
-            overhead = 0.06 * panels + (0.5 + 12.0 / max(1, vec * nr)) * 0.25
-            cost = waves * tiles * (panels + overhead) + (0.3 * items / threads if row_blocks > 1 else 0)
-            if best is None or cost < best[0] * 0.999:
-                best = (cost, panels, tiles)
-    assert best is not None
-    _, panels, tiles = best
-    return Tiling(mr, nr, vec, panels, ceil(total_panels / panels), tiles, ceil(total_tiles / tiles))
+    chunks = _chunks(c, s)
+    wanted = max(1, ceil(s.items * threads / prod(c.batch)))
+    most = max(1, s.pack_bytes // (4 * mr * (c.k // chunks)))
+    blocks_at_least = ceil(total_tiles / most)
+    if 4 * c.k * c.n > s.stream_bytes and total_panels >= wanted:
+        # Weights come from beyond L2: read them once, by cutting along columns (rows are packed once per cut).
+        row_blocks = blocks_at_least
+    else:
+        row_blocks = max(blocks_at_least, min(wanted, total_tiles))
+    tiles = ceil(total_tiles / row_blocks)
+    row_blocks = ceil(total_tiles / tiles)
+    columns = max(1, min(total_panels, wanted // row_blocks))
+    panels = ceil(total_panels / columns)
+    return Tiling(mr, nr, vec, panels, ceil(total_panels / panels), tiles, row_blocks, chunks)
+
+
+def _chunks(c: Contraction, s: Schedule) -> int:
+    """Number of pieces of k; a normalisation needs its whole row, a convolution whole runs."""
+    if c.norm is not None or c.k <= s.chunk_k * 3 // 2:
+        return 1
+    for n in range(ceil(c.k / s.chunk_k), 65):
+        piece = c.k // n
+        if c.k % n == 0 and piece % 16 == 0 and (c.run == c.k or piece % c.run == 0):
+            return n
+    return 1
 
 
 def pack_weights(weights: np.ndarray, width: int) -> np.ndarray:
@@ -85,6 +94,7 @@ class _Product:
     def __init__(self, env: Env, schedule: Schedule, family: str, c: Contraction):
         self.env, self.s, self.c = env, schedule, c
         self.t = tiling(c, schedule)
+        self.kc = c.k // self.t.chunks
         self.kernel = Kernel(family, schedule.attributes)
         self.dtype = env.graph.types[c.value].dtype
         self.pack = not self._direct()
@@ -116,24 +126,33 @@ class _Product:
         if prod(c.batch) > 1:
             k.emit("const int batch = get_global_id(2);")
         self.batch = self._batch_vars()
+        tiles, panels = ceil(c.m / t.mr), ceil(c.n / (t.nr * t.vec))
+        tile_range = f"int tile = block*{t.tiles}; tile < min((block+1)*{t.tiles}, {tiles}); ++tile"
+        panel_range = f"int panel = column*{t.panels}; panel < min((column+1)*{t.panels}, {panels}); ++panel"
         if self.pack:
-            k.emit(f"float rows[{t.mr * self._padded_k()}];")
-        tiles = ceil(c.m / t.mr)
-        with k.block(f"for (int tile = block*{t.tiles}; tile < min((block+1)*{t.tiles}, {tiles}); ++tile)"):
+            k.emit(f"float packed[{t.tiles * t.mr * self._padded_k()}];")
+        if t.chunks > 1:
+            k.emit(f"float sums[{t.tiles * t.mr * t.panels * t.nr * t.vec}];")
+        with k.block(f"for (int chunk = 0; chunk < {t.chunks}; ++chunk)" if t.chunks > 1 else ""):
             if self.pack:
-                self._pack_rows()
-            else:
-                self._row_pointers()
-            panels = ceil(c.n / (t.nr * t.vec))
-            with k.block(
-                f"for (int panel = column*{t.panels}; panel < min((column+1)*{t.panels}, {panels}); ++panel)"
-            ):
+                with k.block(f"for ({tile_range})"):
+                    self._rows_of_tile()
+                    self._pack_rows()
+            with k.block(f"for ({panel_range})"), k.block(f"for ({tile_range})"):
+                if self.pack:
+                    self._rows_of_tile()
+                else:
+                    self._row_pointers()
                 self._tile()
         k.flops = c.flops
         return k.finish((t.columns, t.row_blocks, max(1, prod(c.batch))), (1, 1, 1))
 
+    def _rows_of_tile(self) -> None:
+        pitch = self.t.mr * self._padded_k()
+        self.kernel.emit(f"float* rows = packed + (tile - block*{self.t.tiles})*{pitch};")
+
     def _padded_k(self) -> int:
-        return -(-self.c.k // 16) * 16
+        return -(-self.kc // 16) * 16
 
     def _row_pointers(self) -> None:
         buffer, address = self.a_address
@@ -141,7 +160,7 @@ class _Product:
         kk = Var("kk", 0, self.c.k - 1)
         for i in range(self.t.mr):
             row = self._row(f"r{i}", i)
-            at = address.substitute({kk: 0, Var("row", 0, self.c.m - 1): row})
+            at = address.substitute({kk: 0, Var("row", 0, self.c.m - 1): row}) + self._chunk_start()
             reader = Reader(self.env, self.kernel)
             self.kernel.emit(f"const __global float* a{i} = {pointer} + {reader.index(at)};")
 
@@ -179,20 +198,25 @@ class _Product:
             # Read the normalisation's input instead: its output never exists in memory.
             reader.known = {}
             reader.redirect = {c.norm.output: c.norm.inputs[0]}
-        steps = c.k // width
         runs = c.run // width
-        if c.anchor.op == "Conv" and runs >= 1 and c.k > c.run:
-            with k.block(f"for (int tap = 0; tap < {c.k // c.run}; ++tap)"):
-                base = var("tap", c.k // c.run) * c.run
+        if c.run < self.kc:
+            taps = self.kc // c.run
+            with k.block(f"for (int tap = 0; tap < {taps}; ++tap)"):
+                base = var("tap", taps) * c.run
                 with k.block(f"for (int s = 0; s < {runs}; ++s)"):
-                    at = base + var("s", runs) * width
-                    self._copy_step(reader, row, at, width, pitch)
+                    self._copy_step(reader, row, base + var("s", runs) * width, width, pitch)
             return
+        steps = self.kc // width
         with k.block(f"for (int s = 0; s < {steps}; ++s)"):
             self._copy_step(reader, row, var("s", steps) * width, width, pitch)
 
+    def _chunk_start(self) -> Expr:
+        """First k of the current chunk."""
+        return var("chunk", self.t.chunks) * self.kc
+
     def _copy_step(self, reader: Reader, row: Expr, at: Expr, width: int, pitch: int) -> None:
-        text = self.c.read_a(reader, self.batch, row, at + lane(width) if width > 1 else at)
+        full = at + self._chunk_start()
+        text = self.c.read_a(reader, self.batch, row, full + lane(width) if width > 1 else full)
         where = f"rows + i*{pitch} + {reader.index(at)}"
         self.kernel.emit(f"vstore{width}({text}, 0, {where});" if width > 1 else f"({where})[0] = {text};")
 
@@ -230,12 +254,24 @@ class _Product:
         f = f"float{t.vec}"
         for i in range(t.mr):
             k.emit(f"{f} " + ", ".join(f"c{i}_{v} = 0.0f" for v in range(t.nr)) + ";")
+        if t.chunks > 1:
+            slot = f"((tile - block*{t.tiles})*{t.panels} + panel - column*{t.panels})*{t.mr * t.nr * t.vec}"
+            k.emit(f"float* part = sums + {slot};")
+            with k.block("if (chunk > 0)"):
+                self._each(lambda i, v: f"c{i}_{v} = vload{t.vec}({i * t.nr + v}, part);")
         if self.c.weights is not None:
             self._loop_packed(f)
         else:
             self._loop_views(f)
-        for i in range(t.mr):
-            self._epilogue_row(i)
+        if t.chunks > 1:
+            with k.block(f"if (chunk < {t.chunks - 1})"):
+                self._each(lambda i, v: f"vstore{t.vec}(c{i}_{v}, {i * t.nr + v}, part);")
+                k.emit("continue;")
+        self._epilogue()
+
+    def _each(self, text: Callable[[int, int], str]) -> None:
+        for i in range(self.t.mr):
+            self.kernel.emit(" ".join(text(i, v) for v in range(self.t.nr)))
 
     def _loop_packed(self, f: str) -> None:
         c, t, k = self.c, self.t, self.kernel
@@ -249,10 +285,11 @@ class _Product:
         panels = ceil(c.n / width)
         batch = f"(batch*{panels} + panel)" if prod(c.batch) > 1 else "panel"
         ctype = "half" if b.dtype == "float16" else "float"
-        k.emit(f"const __global {ctype}* b = {pointer} + {batch}*{c.k * width};")
+        chunk = f" + chunk*{self.kc * width}" if t.chunks > 1 else ""
+        k.emit(f"const __global {ctype}* b = {pointer} + {batch}*{c.k * width}{chunk};")
         load = f"vload_half{t.vec}" if b.dtype == "float16" else f"vload{t.vec}"
         k.emit(f"#pragma unroll {self.s.unroll}")
-        with k.block(f"for (int kk = 0; kk < {c.k}; ++kk)"):
+        with k.block(f"for (int kk = 0; kk < {self.kc}; ++kk)"):
             for v in range(t.nr):
                 k.emit(f"const {f} b{v} = {load}({v}, b + kk*{width});")
             self._fma(f)
@@ -261,7 +298,7 @@ class _Product:
         c, t, k = self.c, self.t, self.kernel
         assert c.read_b is not None
         width = t.nr * t.vec
-        with k.block(f"for (int kk = 0; kk < {c.k}; ++kk)"):
+        with k.block(f"for (int kk = 0; kk < {self.kc}; ++kk)"):
             for v in range(t.nr):
                 first = var("panel", ceil(c.n / width)) * width + v * t.vec
                 k.emit(f"const {f} b{v} = {self._columns(first)};")
@@ -271,7 +308,7 @@ class _Product:
         """``vec`` columns of b from ``first``; columns past the end repeat valid ones and are never stored."""
         c, t, k = self.c, self.t, self.kernel
         assert c.read_b is not None
-        kk = var("kk", c.k)
+        kk = var("kk", self.kc) + self._chunk_start()
         if c.n % (t.nr * t.vec) == 0:
             return c.read_b(Reader(self.env, k, t.vec), self.batch, kk, first + lane(t.vec))
         scalar = Reader(self.env, k)
@@ -293,40 +330,40 @@ class _Product:
             k.emit(f"const {f} x{i} = ({f})({a});")
             k.emit(" ".join(f"c{i}_{v} = fma(x{i}, b{v}, c{i}_{v});" for v in range(t.nr)))
 
-    def _epilogue_row(self, i: int) -> None:
+    def _epilogue(self) -> None:
+        """Bias, activation, residual and store, as a loop over the tile: short code builds fast."""
         c, t, k = self.c, self.t, self.kernel
-        width = t.nr * t.vec
-        guard = f"if (tile*{t.mr} + {i} < {c.m})" if c.m % t.mr else ""
-        with k.block(guard):
-            k.emit(f"const int m = tile*{t.mr} + {i};")
+        width, panels = t.nr * t.vec, ceil(c.n / (t.nr * t.vec))
+        k.emit(f"float acc[{t.mr * width}];")
+        for i in range(t.mr):
+            k.emit(" ".join(f"vstore{t.vec}(c{i}_{v}, {i * t.nr + v}, acc);" for v in range(t.nr)))
+        rows = f"min({t.mr}, {c.m} - tile*{t.mr})" if c.m % t.mr else str(t.mr)
+        with k.block(f"for (int i = 0; i < {rows}; ++i)"):
+            k.emit(f"const int m = tile*{t.mr} + i;")
             m = var("m", c.m)
-            for v in range(t.nr):
-                first = var("panel", ceil(c.n / width)) * width + v * t.vec
+            with k.block(f"for (int v = 0; v < {t.nr}; ++v)"):
+                first = var("panel", panels) * width + var("v", t.nr) * t.vec
+                index = Reader(self.env, k).index(var("i", t.mr) * t.nr + var("v", t.nr))
                 if c.n % width == 0:
-                    self._store(i, v, m, first)
+                    self._store(index, m, first)
                 elif c.n % t.vec == 0:
-                    with k.block(f"if (panel*{width} + {v * t.vec} < {c.n})"):
-                        self._store(i, v, m, first)
+                    with k.block(f"if (panel*{width} + v*{t.vec} < {c.n})"):
+                        self._store(index, m, first)
                 else:
-                    self._store_edge(i, v, m, first)
+                    self._store_edge(index, m, first)
 
-    def _store(self, i: int, v: int, m: Expr, first: Expr) -> None:
-        c, t = self.c, self.t
-        reader = Reader(self.env, self.kernel, t.vec)
-        self._finish(reader, f"c{i}_{v}", m, first + lane(t.vec))
+    def _store(self, index: str, m: Expr, first: Expr) -> None:
+        reader = Reader(self.env, self.kernel, self.t.vec)
+        self._finish(reader, f"vload{self.t.vec}({index}, acc)", m, first + lane(self.t.vec))
 
-    def _store_edge(self, i: int, v: int, m: Expr, first: Expr) -> None:
+    def _store_edge(self, index: str, m: Expr, first: Expr) -> None:
         """Columns that may end inside a vector: whole vectors as usual, the rest one by one."""
         c, t, k = self.c, self.t, self.kernel
         at = Reader(self.env, k).index(first)
         with k.block(f"if ({at} + {t.vec} <= {c.n})"):
-            self._store(i, v, m, first)
-        with k.block(f"else if ({at} < {c.n})"):
-            k.emit(f"float edge[{t.vec}];")
-            k.emit(f"vstore{t.vec}(c{i}_{v}, 0, edge);")
-            with k.block(f"for (int e = 0; e < {c.n} - {at}; ++e)"):
-                k.emit(f"const int n = {at} + e;")
-                self._finish(Reader(self.env, k), "edge[e]", m, var("n", c.n))
+            self._store(index, m, first)
+        with k.block("else"), k.block(f"for (int n = {at}; n < {c.n}; ++n)"):
+            self._finish(Reader(self.env, k), f"acc[{index}*{t.vec} + n - {at}]", m, var("n", c.n))
 
     def _finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
         c = self.c

@@ -88,8 +88,21 @@ class Reader:
         for scope in reversed(self.kernel.scopes):
             if key in scope.memo:
                 return scope.memo[key]
+        node = self.env.made.get(value)
+        if node is not None and value not in self.env.storage and is_view(node) and node.op != "Pad":
+            return self.read(node.inputs[0], self._pulled(node, value, coords))
         text = self._read(value, coords)
         return self.kernel.define(self.ctype(value), text, key)
+
+    def _pulled(self, node: Node, value: str, coords: list[Expr]) -> list[Expr]:
+        """Coordinates in the input of a view."""
+        if node.op == "Identity":
+            return coords
+        types, port = self.env.graph.types, node.outputs.index(value)
+        pulled = pull(node.op, node.attrs, coords, types[node.inputs[0]].shape, types[value].shape, port)
+        if pulled is None:
+            raise UnsupportedOperatorError(f"{node.op} {node.name!r} has no index map")
+        return pulled
 
     def _read(self, value: str, coords: list[Expr]) -> str:
         env = self.env
@@ -108,16 +121,7 @@ class Reader:
         if node.op == "GatherDyn":
             return self._gather(node, coords)
         if is_view(node):
-            source = node.inputs[0]
-            port = node.outputs.index(value)
-            pulled = pull(
-                node.op, node.attrs, coords, graph.types[source].shape, graph.types[value].shape, port
-            )
-            if node.op == "Identity":
-                pulled = coords
-            if pulled is None:
-                raise UnsupportedOperatorError(f"{node.op} {node.name!r} has no index map")
-            return self.read(source, pulled)
+            return self.read(node.inputs[0], self._pulled(node, value, coords))
         if is_elementwise(node):
             args = [self.read(i, broadcast(coords, graph.types[i].shape)) for i in node.inputs]
             return self.apply(node, args)

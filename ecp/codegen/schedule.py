@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Schedule:
-    """``mr`` x ``nr*vec`` is the register tile of a product, ``slab_bytes`` the weights one work-item keeps in L2.
+    """``mr`` x ``nr*vec`` is the register tile of a product, ``pack_bytes`` the rows one work-item keeps in L2,
+    ``chunk_k`` the piece of a long reduction. Weights above ``stream_bytes`` are read once, whatever that costs.
 
     ``items`` is how many work-items per compute unit a launch aims at; ``attention_q`` vectors of queries
     and ``attention_k`` keys make the register tile of attention. ``wg`` is the work-group of GPU kernels.
@@ -20,11 +21,13 @@ class Schedule:
     vec: int = 16
     mr: int = 6
     nr: int = 4
-    slab_bytes: int = 1 << 20
-    items: int = 4
+    pack_bytes: int = 1 << 20
+    stream_bytes: int = 1 << 20
+    chunk_k: int = 768
+    items: int = 3
     unroll: int = 4
     attention_q: int = 2
-    attention_k: int = 8
+    attention_k: int = 12
     wg: tuple[int, int] = (1, 1)
     cpu: bool = True
     attributes: str = "__attribute__((reqd_work_group_size(1,1,1)))"

@@ -95,6 +95,8 @@ class Finder:
         if scores is None:
             return None
         chain, end = self.grow(scores.output)
+        views, end = self._views_behind(end)
+        chain += views
         if end != softmax.inputs[0] or len(self.users[end]) != 1 or end in graph.outputs:
             return None
         after, probabilities = self._views_behind(softmax.output)
