@@ -18,6 +18,8 @@ import nox
 nox.needs_version = ">=2025.5"
 nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
+# pip and its configuration (mirrors, certificates) rather than whatever else is installed.
+nox.options.default_venv_backend = "virtualenv"
 
 ROOT = Path(__file__).parent
 OWN: dict[str, Any] = {"venv_backend": "none", "requires": ["env"]}

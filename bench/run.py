@@ -139,7 +139,8 @@ def request_of(options: RunOptions) -> dict[str, Any]:
     data = asdict(options)
     for name in ("resume", "json", "out", "timeout"):
         data.pop(name)
-    return data
+    # Through JSON, so that it equals what is read back from run.json (tuples become lists there).
+    return dict(json.loads(json.dumps(data)))
 
 
 def _find_interrupted(metric: str, options: RunOptions) -> tuple[RunFolder, list[Step]]:
