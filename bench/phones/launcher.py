@@ -1,0 +1,258 @@
+"""One block on a phone: compile here, push what is new, run there, check the outputs here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from baselines.base import Backend, Description, RunConfig, Unavailable, Unsupported
+from bench import accuracy_gate, inputs, measure
+from bench.devices import AdbDevice
+from bench.phones import guard, state
+from bench.phones.connect import find_phone
+from bench.phones.foreign import run_foreign
+from bench.phones.runner import PhoneRunner
+from bench.protocol import Reply, Request
+from bench.stats.steady import steady_start
+from bench.transports.base import CommandTimeout, DeviceLost
+from ecp.errors import EcpError
+
+OWN_BACKENDS = ("ecp", "ecp-native")
+COOL_C, COOL_DEADLINE_S = 38.0, 300.0
+MAX_ITERATIONS = 100_000
+PROFILE_REPEATS = 5
+
+
+class PhoneLauncher:
+    """A launcher as ``bench.runner`` wants it; a context manager that gives the phone back as it was.
+
+    A block on a lost phone is ``failed`` with the reason, then the phone is waited for; one that stays away
+    raises :class:`~ecp.errors.DeviceError`, which stops the run, and ``--resume`` finishes it.
+    """
+
+    def __init__(self, name: str, device: AdbDevice):
+        self.name, self.device = name, device
+        self._stack = contextlib.ExitStack()
+        self._transport, self.identity = find_phone(name, device)
+        self._stack.callback(self._transport.close)
+        self._gpu_sysfs = device.sysfs.gpu if device.sysfs else None
+        self._checked: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._runner: PhoneRunner | None = None
+        self._guard = guard.Report()
+
+    def __enter__(self) -> Self:
+        if self.identity.is_android:
+            self._guard = self._stack.enter_context(guard.steady(self._transport))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def __call__(self, request: Request, timeout_s: float) -> Reply:
+        """One block; see :class:`bench.runner.Launcher`."""
+        try:
+            return self._block(request, timeout_s)
+        except DeviceLost as error:
+            reply = Reply("failed", str(error))
+            self._transport.reconnect()
+            return reply
+        except CommandTimeout as error:
+            return Reply("failed", f"{error} (raise --timeout)")
+        except Unsupported as error:
+            return Reply("unsupported", str(error))
+        except Unavailable as error:
+            return Reply("unavailable", str(error))
+        except EcpError as error:
+            return Reply("failed", " ".join(str(error).split()))
+
+    def _block(self, request: Request, timeout_s: float) -> Reply:
+        if request.metric not in ("latency", "memory"):
+            raise Unsupported(f"metric {request.metric} is not measured on phones yet")
+        before, warm = self._before()
+        if request.backend in OWN_BACKENDS:
+            reply = self._own(request, timeout_s)
+        else:
+            reply = run_foreign(self._transport, self.identity, request, timeout_s)
+        after = state.capture(self._transport, self._gpu_sysfs)
+        problem = guard.judge(before, after)
+        status, reason = (
+            ("unstable", problem) if problem and reply.status == "measured" else (reply.status, reply.reason)
+        )
+        extra = {
+            **reply.extra,
+            "phone": {k: v for k, v in vars(self.identity).items()},
+            "guard": {"changed": self._guard.changed, "notes": self._guard.notes, "cooling": warm},
+        }
+        if self.device.emulated:
+            extra["note"] = "an emulated processor: this time means nothing"
+        return Reply(
+            **{
+                **reply.to_dict(),
+                "status": status,
+                "reason": reason,
+                "env_before": before,
+                "env_after": after,
+                "extra": extra,
+            }
+        )
+
+    def _before(self) -> tuple[dict[str, Any], str]:
+        if not self.identity.is_android:
+            return state.capture(self._transport, self._gpu_sysfs), "no Android: nothing to wait for"
+        return guard.wait_cool(self._transport, self._gpu_sysfs, COOL_C, COOL_DEADLINE_S)
+
+    def _own(self, request: Request, timeout_s: float) -> Reply:
+        from baselines.ecp_backend import bundle_folder
+
+        if self._runner is None:
+            self._runner = PhoneRunner(self._transport, self.identity, self.device)
+        runner = self._runner
+        target = runner.compile_target(self.name)
+        config = RunConfig(
+            self.name,
+            request.precision,
+            request.threads,
+            {**request.options, "model_sha256": request.model_sha256},
+        )
+        folder, origin = bundle_folder(Path(request.onnx), target, config)
+        threads = request.threads if target.device_class == "cpu" else 0
+        job = _Job(runner, request, folder, timeout_s, threads)
+        feeds = inputs.load(Path(request.inputs))
+        document, first_outputs = job.measure(inputs.row(feeds, 0))
+        key = (request.backend, request.model, request.precision, document["bundle"]["plan_sha256"])
+        if key not in self._checked:
+            backend = _Replay(job, inputs.row(feeds, 0), first_outputs)
+            self._checked[key] = accuracy_gate.check(
+                backend, feeds, Path(request.reference), request.precision
+            )
+        return _reply(request, document, self._checked[key], origin)
+
+
+class _Job:
+    """One bundle on the phone with the inputs of one model."""
+
+    def __init__(self, runner: PhoneRunner, request: Request, bundle: Path, timeout_s: float, threads: int):
+        self._runner, self._request, self._timeout_s = runner, request, timeout_s
+        self._remote = runner.put(bundle)
+        self._ports = json.loads((bundle / "plan.json").read_text())["outputs"]
+        self._threads = ["--threads", str(threads)] if threads else []
+
+    def measure(self, feeds: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The timed run: its document and its outputs."""
+        request = self._request
+        if request.metric == "memory":
+            amount = ["--warmup", "0", "--iterations", "5"]
+        else:
+            seconds = request.warmup_seconds + request.min_seconds
+            amount = ["--warmup", "0", "--iterations", str(MAX_ITERATIONS), "--max-seconds", f"{seconds:g}"]
+            amount += ["--profile", str(PROFILE_REPEATS)]
+        return self._run(feeds, amount)
+
+    def outputs(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs of one untimed inference."""
+        return self._run(feeds, ["--warmup", "0", "--iterations", "1"])[1]
+
+    def _run(
+        self, feeds: Mapping[str, np.ndarray], amount: list[str]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        runner = self._runner
+        with tempfile.TemporaryDirectory(prefix="ecp-phone-") as scratch:
+            folder = Path(scratch) / "inputs"
+            folder.mkdir()
+            for index, array in enumerate(feeds.values()):
+                np.ascontiguousarray(array).tofile(folder / f"input{index}.bin")
+            pushed = runner.put(folder)
+            given = [f"{name}={pushed}/input{index}.bin" for index, name in enumerate(feeds)]
+            dump = f"{runner.root}/out"
+            options = [self._remote, *runner.device_options(), *self._threads, *amount, "--dump-output", dump]
+            for text in given:
+                options += ["--input", text]
+            document = runner.run(options, self._timeout_s)
+            outputs = {}
+            for index, port in enumerate(self._ports):
+                local = Path(scratch) / f"output{index}.bin"
+                runner.transport.pull(f"{dump}/output{index}.bin", local)
+                outputs[port["name"]] = np.fromfile(local, port["dtype"]).reshape(port["shape"])
+        return document, outputs
+
+
+class _Replay(Backend):
+    """What the accuracy gate asks: outputs for feeds. The timed run's own outputs answer for the first input."""
+
+    name = "phone"
+
+    def __init__(self, job: _Job, feeds: Mapping[str, np.ndarray], outputs: dict[str, np.ndarray]):
+        self._job, self._feeds, self._outputs = job, feeds, outputs
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs for ``feeds``."""
+        if all(np.array_equal(feeds[k], self._feeds[k]) for k in feeds):
+            return self._outputs
+        return self._job.outputs(feeds)
+
+    def prepare(self, onnx_path: Path, config: RunConfig) -> None:
+        """Nothing: the bundle is on the phone already."""
+
+    def describe(self) -> Description:
+        """Not used by the gate."""
+        return Description("", "")
+
+    def stage(self, feeds: Mapping[str, np.ndarray]) -> None:
+        """Nothing: ``run`` does all."""
+
+    def execute(self) -> None:
+        """Nothing: ``run`` does all."""
+
+    def fetch(self) -> dict[str, np.ndarray]:
+        """The timed run's outputs."""
+        return self._outputs
+
+
+def _reply(request: Request, document: dict[str, Any], error: dict[str, Any], origin: str) -> Reply:
+    from ecp.native.build import source_hash
+
+    times = [float(v) for v in document["samples_ms"]]
+    device = document["device"]
+    extra: dict[str, Any] = {
+        "true_backend": f"OpenCL {device['platform']}: {device['name']}",
+        "details": {**document["start"], "driver": device["driver_version"], "opencl": device["opencl"]},
+        "bundle": {**document["bundle"], "origin": origin},
+        "memory": document["memory"],
+        "threads": document["threads"],
+    }
+    status, reason = "measured", ""
+    if request.metric == "memory":
+        warmup, samples = [], [document["memory"]["VmHWM"] / 2**20]
+        extra |= {"source": "rss", "unit": "MiB", "first_ms": times[0]}
+    else:
+        start = steady_start(times, measure.WINDOW, request.limits.get("steady", measure.TOLERANCE))
+        if start is None or len(times) - start < measure.LEAST_SAMPLES:
+            status, reason = "unstable", f"no steady state in {len(times)} inferences"
+            start = math.ceil(len(times) / 2)
+        warmup, samples = times[:start], times[start:]
+        extra |= {"source": "wall", "unit": "ms", "clock": "steady_clock", "device_ms": document["device_ms"]}
+        if min(document["device_ms"], default=0.0) > max(times):
+            status, reason = "failed", "device time above wall time: the runner did not wait for the device"
+    if not error["ok"]:
+        status, reason = "failed", error["reason"]
+    return Reply(
+        status,
+        reason,
+        backend_version=f"runner {source_hash()}",
+        warmup_ms=warmup,
+        samples_ms=samples,
+        first_ms=times[0],
+        compile_s=document["start"]["total_ms"] / 1e3,
+        error=error,
+        extra=extra,
+    )

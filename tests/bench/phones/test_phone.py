@@ -1,0 +1,170 @@
+"""The whole way to a phone with real adb, real adbd and real OpenCL: recognised, measured, lost, given back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from bench import devices, inputs
+from bench.phones import add, connect, launcher
+from bench.phones.runner import PhoneRunner
+from bench.protocol import Request
+from bench.transports.adb import AdbTransport
+from ecp.errors import DeviceError, UsageError
+from tests.bench.phones.conftest import Phone, entry
+
+
+def test_the_right_phone_is_found(phone: Phone):
+    transport, identity = connect.find_phone("test", phone.entry)
+    transport.close()
+    assert (identity.product_model, identity.soc_model, identity.abi) == ("TP-1", "T1000", "x86_64")
+    assert identity.serial_hash and phone.adbd.serial not in str(identity)
+    reachable, detail = connect.probe("test", phone.entry)
+    assert reachable and "Testers TP-1" in detail
+
+
+@pytest.mark.parametrize(
+    ("props", "words"),
+    [
+        ({"ro.product.model": "CPH2449"}, "it is a CPH2449, not TP-1"),
+        ({"ro.soc.model": "SM8550"}, "its chip is SM8550, not T1000"),
+        ({"ro.product.cpu.abi": "arm64-v8a"}, "its programs are arm64-v8a"),
+    ],
+)
+def test_another_phone_is_refused(phone: Phone, props, words):
+    phone.props(**props)
+    with pytest.raises(DeviceError, match=words) as caught:
+        connect.find_phone("test", phone.entry)
+    assert caught.value.exit_code == 3 and "nothing else is used in its place" in str(caught.value)
+
+
+def test_a_phone_that_does_not_name_its_chip_is_accepted(phone: Phone):
+    phone.props(**{"ro.soc.model": ""})
+    connect.find_phone("test", phone.entry)[0].close()
+
+
+def test_other_serial_and_no_phone(phone: Phone, monkeypatch):
+    monkeypatch.setenv("ANDROID_SERIAL", "other")
+    with pytest.raises(DeviceError, match="does not list other"):
+        connect.find_phone("test", phone.entry)
+    monkeypatch.delenv("ANDROID_SERIAL")
+    phone.adbd.stop()
+    with pytest.raises(DeviceError, match="is not reachable"):
+        connect.find_phone("test", phone.entry)
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> Request:
+    """A small model with its inputs and float64 reference, as bench.prepare leaves them."""
+    rng = np.random.default_rng(11)
+    w = rng.standard_normal((24, 40)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"], axis=-1)],
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 7, 24])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 7, 40])],
+        [numpy_helper.from_array(w, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "m.onnx")
+    x = rng.standard_normal((3, 1, 7, 24)).astype(np.float32)
+    logits = x.astype(np.float64) @ w
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    inputs.save(tmp_path / "in.npz", {"x": x})
+    inputs.save(tmp_path / "ref.npz", {"y": e / e.sum(-1, keepdims=True)})
+    return Request(
+        metric="latency",
+        backend="ecp",
+        model="small",
+        model_sha256="ab" * 32,
+        onnx=str(tmp_path / "m.onnx"),
+        inputs=str(tmp_path / "in.npz"),
+        reference=str(tmp_path / "ref.npz"),
+        device="test",
+        threads=1,
+        min_seconds=0.4,
+        warmup_seconds=0.4,
+        limits={"steady": 5.0},
+    )
+
+
+def test_latency_and_memory(phone: Phone, request_: Request):
+    with launcher("test", phone.entry) as launch:
+        reply = launch(request_, 120)
+        assert reply.status == "measured", reply.reason
+        assert reply.error["ok"] and reply.error["top1_agreement"] == 1.0
+        assert len(reply.samples_ms) > 5 and len(reply.extra["device_ms"]) == 5
+        assert reply.extra["phone"]["product_model"] == "TP-1"
+        memory = launch(replace(request_, metric="memory"), 120)
+        assert memory.status == "measured" and 1 < memory.samples_ms[0] < 4096
+        other = launch(replace(request_, backend="onnxruntime"), 120)
+        assert other.status == "unsupported" and "no adapter for phones" in other.reason
+
+
+def test_wrong_output_is_failed(phone: Phone, request_: Request, tmp_path: Path):
+    reference = inputs.load(Path(request_.reference))
+    inputs.save(tmp_path / "wrong.npz", {"y": reference["y"][:, :, ::-1]})
+    with launcher("test", phone.entry) as launch:
+        reply = launch(replace(request_, reference=str(tmp_path / "wrong.npz")), 120)
+    assert reply.status == "failed" and "wrong output" in reply.reason
+
+
+def test_lost_phone_fails_its_block_and_the_next_one_goes_on(phone: Phone, request_: Request):
+    with launcher("test", phone.entry) as launch:
+        assert launch(request_, 120).status == "measured"
+        phone.adbd.stop()
+        phone.adbd.start()
+        replies = [launch(request_, 120) for _ in range(3)]
+    assert replies[-1].status == "measured"
+    assert all(r.status == "measured" or "went away" in r.reason for r in replies)
+
+
+def test_a_phone_that_stays_away_stops_the_run(phone: Phone, request_: Request, monkeypatch):
+    monkeypatch.setattr(AdbTransport.reconnect, "__defaults__", (1.0,))
+    with launcher("test", phone.entry) as launch:
+        phone.adbd.stop()
+        with pytest.raises(DeviceError, match=r"127\.0\.0\.1"):
+            launch(request_, 120)
+
+
+def test_time_limit_is_a_failed_block(phone: Phone, request_: Request):
+    slow = replace(request_, warmup_seconds=20.0, min_seconds=20.0)
+    with launcher("test", phone.entry) as launch:
+        assert launch(request_, 120).status == "measured"
+        reply = launch(slow, 3)
+    assert reply.status == "failed" and "--timeout" in reply.reason
+
+
+def test_no_usable_opencl_names_what_was_tried(phone: Phone):
+    wrong = entry(opencl_libraries=["/vendor/lib64/libOpenCL.so"])
+    transport, identity = connect.find_phone("test", wrong)
+    with transport, pytest.raises(DeviceError, match=r"no usable OpenCL.*/vendor/lib64/libOpenCL\.so"):
+        PhoneRunner(transport, identity, wrong)
+
+
+def test_a_cpu_is_no_substitute_for_the_gpu(phone: Phone):
+    gpu = entry(gpu={"name": "Adreno 740", "device_class": "adreno"})
+    transport, identity = connect.find_phone("test", gpu)
+    with transport, pytest.raises(DeviceError, match="no GPU in it"):
+        PhoneRunner(transport, identity, gpu)
+
+
+def test_add_writes_an_entry_that_matches_the_phone(phone: Phone, tmp_path: Path):
+    file = tmp_path / "devices.yaml"
+    file.write_text(
+        "# kept\nversion: 1\ndevices:\n  local:\n    transport: local\n    title: here\n    opencl: local\n"
+    )
+    written = add.add("mine", file)
+    assert file.read_text().startswith("# kept")
+    found = devices.load_devices(file)
+    assert isinstance(found["mine"], devices.AdbDevice)
+    assert found["mine"].match.product_models == ["TP-1"] and written["memory_gb"] >= 1
+    connect.find_phone("mine", found["mine"])[0].close()
+    with pytest.raises(UsageError, match="already"):
+        add.add("mine", file)
+    with pytest.raises(UsageError, match="no device name"):
+        add.add("My Phone", file)
