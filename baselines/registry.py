@@ -24,6 +24,7 @@ BUILT_IN: dict[str, str] = {
     "mnn-opencl": "baselines.mnn_build:MnnOpenClBackend",
     "mnn-vulkan": "baselines.mnn_build:MnnVulkanBackend",
     "tnn": "baselines.tnn_backend:TnnBackend",
+    "tnn-opencl": "baselines.tnn_backend:TnnOpenClBackend",
     "tvm": "baselines.tvm_backend:TvmBackend",
     "tvm-tuned": "baselines.tvm_backend:TvmTunedBackend",
     "tvm-rpc": "baselines.tvm_rpc:TvmRpcBackend",
