@@ -1,0 +1,108 @@
+"""Prints docs/onnx-operators.md: ``python -m tests.ir.onnx_operators > docs/onnx-operators.md`` (minutes).
+
+Every ONNX node test is compiled for the local OpenCL CPU device and run there.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections import defaultdict
+
+import onnx
+
+from ecp.errors import EcpError, ModelError
+from ecp.frontend.onnx import supported_operators
+from ecp.frontend.unsupported import REASONS
+from ecp.ir.interp import run
+from tests.ir.node_cases import Engine, cases, run_case
+
+HEAD = """# ONNX operators
+
+Printed by `python -m tests.ir.onnx_operators` from ONNX's own node tests (onnx {version}), each compiled for the
+OpenCL CPU device and compared with the expected outputs: {passed} of {total} pass, {refused} are refused with a
+reason, {failed} fail. Opsets {low} to {high} are read; 9 to 21 are what exporters write today.
+
+Operators that ONNX defines by other operators (Attention, RMSNormalization, MeanVarianceNormalization,
+SoftmaxCrossEntropyLoss, ...) are expanded through ONNX's definition and are not listed. A node test that feeds
+axes, sizes or pads as inputs is compiled for the values that it feeds.
+"""
+
+
+def outcome(name: str, engine: Engine) -> str:
+    """Empty where the test passes, ``refused: ...`` or ``failed: ...`` otherwise."""
+    try:
+        run_case(cases()[name], engine)
+    except ModelError as error:
+        return f"refused: {normalised(str(error))}"
+    except (EcpError, AssertionError, ValueError, RuntimeError) as error:
+        return f"failed: {' '.join(str(error).split())[:150]}"
+    return ""
+
+
+def normalised(message: str) -> str:
+    """The reason without names of nodes, values and models, so that equal reasons group."""
+    text = message.partition("; supported are")[0]
+    text = re.sub(r"^[^:]*: (?=operator|node|input|attribute)", "", text)
+    text = re.sub(r" \(node '[^']*'\)| in node '[^']*'|node '[^']*' ", "", text)
+    text = re.sub(r"attribute 'to' of \S+ has|input '[^']*' has", "a value has", text)
+    text = re.sub(r"input '[^']*' is not", "an input is not", text)
+    text = re.sub(r" \('[^']*'\)", "", text)
+    return re.sub(r"^\S+: opset (\d+)$", r"opset \1 is older than 7", text)
+
+
+def page(outcomes: dict[str, str]) -> str:
+    """The Markdown page for outcomes by test name."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, reason in sorted(outcomes.items()):
+        if reason:
+            groups[reason].append(name)
+    refused = sum(len(v) for k, v in groups.items() if k.startswith("refused"))
+    failed = sum(len(v) for k, v in groups.items() if k.startswith("failed"))
+    lines = [
+        HEAD.format(
+            version=onnx.__version__,
+            total=len(outcomes),
+            passed=len(outcomes) - refused - failed,
+            refused=refused,
+            failed=failed,
+            low=7,
+            high=onnx.defs.onnx_opset_version(),
+        ),
+        f"## Supported ({len(supported_operators())})\n",
+        ", ".join(supported_operators()) + "\n",
+        "## Not supported, and why\n",
+    ]
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for operator, reason in REASONS.items():
+        by_reason[reason].append(operator)
+    lines += [f"- {', '.join(sorted(names))}: {reason}." for reason, names in by_reason.items()]
+    lines.append("\n## Node tests that are not passed\n")
+    for reason, names in sorted(groups.items()):
+        lines.append(f"- {reason}\n  ({len(names)}) {', '.join(names)}")
+    return "\n".join(lines) + "\n"
+
+
+def on_interpreter() -> dict[str, str]:
+    """Outcomes of the numpy interpreter."""
+    return {name: outcome(name, lambda graph, feeds: run(graph, feeds)) for name in cases()}
+
+
+def on_device(device: str = "local-cpu") -> dict[str, str]:
+    """Outcomes of compiled code."""
+    from ecp.onnx_backend import run_graph
+    from ecp.runtime.devices import resolve
+
+    target = resolve(device)
+    found = {}
+    for count, name in enumerate(cases(), start=1):
+        found[name] = outcome(name, lambda graph, feeds: run_graph(graph, feeds, target))
+        if count % 100 == 0:
+            print(f"{count} of {len(cases())}", file=sys.stderr, flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    sys.stdout.write(page(on_device()))
