@@ -27,7 +27,7 @@ Reads = Callable[[Reader, list[Expr], Expr, Expr], str]
 class Contraction:
     """``read_a(reader, batch, m, k)`` gives C text; ``weights`` is [batch, K, N] when b is constant.
 
-    ``run``: the largest number of consecutive k that ``read_a`` may take as one vector run.
+    ``k_shape``: extents of the reduction, outer to inner; vectors run along the innermost.
     ``norm``: (LayerNormalization node) applied to the rows of a, ``source`` being its input.
     """
 
@@ -46,7 +46,7 @@ class Contraction:
     bias: str = ""
     norm: Node | None = None
     a_value: str = ""
-    run: int = 1
+    k_shape: tuple[int, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -96,23 +96,9 @@ def _matmul(env: Env, anchor: Node, tail: list[Node], value: str, norm: Node | N
 
     weights = graph.constants[b].reshape(1, sb[0], sb[1]) if constant else None
     return Contraction(
-        anchor,
-        tail,
-        value,
-        tuple(batch),
-        prod(rows),
-        sb[-1],
-        sa[-1],
-        read_a,
-        place,
-        weights,
-        b,
-        read_b,
-        "",
-        norm,
-        a,
-        sa[-1],
-    )
+        anchor, tail, value, tuple(batch), prod(rows), sb[-1], sa[-1], read_a, place, weights, b, read_b, "", norm, a,
+        (sa[-1],),
+    )  # fmt: skip
 
 
 def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
@@ -160,5 +146,5 @@ def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
     batch = (groups,) if groups > 1 else ()
     return Contraction(
         anchor, tail, value, batch, prod(rows), per_out, prod(reduce_shape), read_a, place, weights, w, read_b, bias, None, x,
-        per_in,
+        reduce_shape,
     )  # fmt: skip

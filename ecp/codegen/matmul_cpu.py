@@ -10,6 +10,7 @@ multiply-adds on ``vec`` lanes per k.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -22,7 +23,7 @@ from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
 from ecp.index.expr import Expr, Var, var, wrap
-from ecp.index.maps import broadcast, delinearize
+from ecp.index.maps import broadcast, delinearize, linearize
 from ecp.ir.graph import Node
 
 
@@ -66,12 +67,12 @@ def tiling(c: Contraction, s: Schedule, threads: int = 2) -> Tiling:
 
 
 def _chunks(c: Contraction, s: Schedule) -> int:
-    """Number of pieces of k; a normalisation needs its whole row, a convolution whole runs."""
+    """Number of pieces of k; cut along the outermost extent; a normalisation needs its whole row."""
     if c.norm is not None or c.k <= s.chunk_k * 3 // 2:
         return 1
     for n in range(ceil(c.k / s.chunk_k), 65):
         piece = c.k // n
-        if c.k % n == 0 and piece % 16 == 0 and (c.run == c.k or piece % c.run == 0):
+        if c.k_shape[0] % n == 0 and piece % 16 == 0:
             return n
     return 1
 
@@ -187,7 +188,8 @@ class _Product:
         if self.env.graph.types[c.a_value].dtype not in FLOATS:
             return 1
         width = 16
-        while width > 1 and c.run % width:
+        inner = self._piece_shape()[-1]
+        while width > 1 and inner % width:
             width //= 2
         return width if width >= 4 else 1
 
@@ -198,17 +200,20 @@ class _Product:
             # Read the normalisation's input instead: its output never exists in memory.
             reader.known = {}
             reader.redirect = {c.norm.output: c.norm.inputs[0]}
-        runs = c.run // width
-        if c.run < self.kc:
-            taps = self.kc // c.run
-            with k.block(f"for (int tap = 0; tap < {taps}; ++tap)"):
-                base = var("tap", taps) * c.run
-                with k.block(f"for (int s = 0; s < {runs}; ++s)"):
-                    self._copy_step(reader, row, base + var("s", runs) * width, width, pitch)
-            return
-        steps = self.kc // width
-        with k.block(f"for (int s = 0; s < {steps}; ++s)"):
-            self._copy_step(reader, row, var("s", steps) * width, width, pitch)
+        shape = self._piece_shape()
+        with ExitStack() as loops:
+            steps = []
+            for d, extent in enumerate(shape):
+                count = extent // width if d == len(shape) - 1 else extent
+                # Unrolling these loops would only make the build slower.
+                k.emit("#pragma unroll 1")
+                loops.enter_context(k.block(f"for (int k{d} = 0; k{d} < {count}; ++k{d})"))
+                steps.append(var(f"k{d}", count) * (width if d == len(shape) - 1 else 1))
+            self._copy_step(reader, row, linearize(steps, shape), width, pitch)
+
+    def _piece_shape(self) -> tuple[int, ...]:
+        """Extents of one piece of the reduction."""
+        return (self.c.k_shape[0] // self.t.chunks, *self.c.k_shape[1:])
 
     def _chunk_start(self) -> Expr:
         """First k of the current chunk."""

@@ -30,7 +30,7 @@ class Schedule:
     attention_k: int = 12
     wg: tuple[int, int] = (1, 1)
     cpu: bool = True
-    attributes: str = "__attribute__((reqd_work_group_size(1,1,1)))"
+    attributes: str = "__attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))"
 
 
 ROWS: dict[str, Schedule] = {
