@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,24 @@ def _module(session: nox.Session, *arguments: str, **environment: str) -> None:
     session.run(_python(session), "-m", *arguments, external=True, env=environment or None)
 
 
+def _command(session: nox.Session, *arguments: str) -> None:
+    """Run a command of this project and end nox with its exit code: 2 and 3 mean something, nox knows only 1.
+
+    Ctrl-C reaches the command as well; nox would kill it after 0.3 s, in the middle of putting things in order.
+    """
+    line = [_python(session), "-m", *arguments]
+    session.log(" ".join(line))
+    process = subprocess.Popen(line)
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:
+            continue
+    if code:
+        sys.exit(code)
+
+
 @nox.session(reuse_venv=True, default=False)
 def env(session: nox.Session) -> None:
     """Build the shared environment: this project with its extra `all` (several GB, minutes, once)."""
@@ -85,7 +104,7 @@ def _has(name: str) -> bool:
 
 def _add_command(name: str, package: str, summary: str) -> None:
     def command(session: nox.Session) -> None:
-        _module(session, package, name, *session.posargs)
+        _command(session, package, name, *session.posargs)
 
     command.__doc__ = summary
     nox.session(name=name, default=False, **OWN)(command)
@@ -158,7 +177,7 @@ if (ROOT / "reports" / "reproduce.py").exists():
     @nox.session(default=False, **OWN)
     def reproduce(session: nox.Session) -> None:
         """Measure what this machine can, then rebuild every table and figure."""
-        _module(session, "reports", "reproduce", *session.posargs)
+        _command(session, "reports", "reproduce", *session.posargs)
 
 
 if (ROOT / "reports" / "report.py").exists():
@@ -166,4 +185,4 @@ if (ROOT / "reports" / "report.py").exists():
     @nox.session(default=False, **OWN)
     def report(session: nox.Session) -> None:
         """One report of a run."""
-        _module(session, "reports", "report", *session.posargs)
+        _command(session, "reports", "report", *session.posargs)

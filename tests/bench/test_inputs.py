@@ -69,6 +69,17 @@ def test_nan_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         prepare_here(f"onnx:{tmp_path / 'nan.onnx'}")
 
 
+def test_a_free_dimension_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx
+
+    monkeypatch.setenv("ECP_CACHE", str(tmp_path / "cache"))
+    model = onnx.load(str(tiny_model(tmp_path / "tiny.onnx")))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(model, str(tmp_path / "free.onnx"))
+    with pytest.raises(ModelError, match=r"'input' has a free dimension \(batch\)"):
+        prepare_here(f"onnx:{tmp_path / 'free.onnx'}")
+
+
 class Fixed:
     """A backend that answers ``value`` for every input."""
 
