@@ -95,11 +95,6 @@ def _feeds(proto: Any, mean: Any, std: Any) -> dict[str, np.ndarray]:
             continue
         tensor = value.type.tensor_type
         shape = [d.dim_value for d in tensor.shape.dim]
-        if any(size <= 0 for size in shape):
-            free = [d.dim_param or "?" for d in tensor.shape.dim if d.dim_value <= 0]
-            raise ModelError(
-                f"input '{value.name}' has a free dimension ({', '.join(free)}); export the model with fixed shapes"
-            )
         feeds[value.name] = _values(value.name, tensor.elem_type, shape, mean, std)
     if not feeds:
         raise ModelError("the model has no inputs to feed")
