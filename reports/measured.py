@@ -21,6 +21,7 @@ from bench.cells import group, make_cell
 from bench.metrics import SOURCES, UNITS
 from bench.plan import Case
 from bench.records import STATUSES, BlockRecord, read_records
+from reports import trained
 
 Key = tuple[str, str, str, str, str, str]
 COMMITTED = Path(__file__).parent / "records"
@@ -218,6 +219,7 @@ def _load_run(path: Path) -> Run:
         result = read_records(file)
         records += result.records
         findings += result.findings
+    summaries: list[Any] = []
     for file in sorted(path.rglob("*.json")):
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
@@ -225,17 +227,27 @@ def _load_run(path: Path) -> Run:
             findings.append(f"{file.relative_to(path)}: not readable as JSON ({error})")
             continue
         if file.name == "run.json":
-            info = info or dict(data)
+            info = _merge(info, dict(data))
+        elif trained.is_summary(data):
+            summaries.append(data)
         else:
             found = list(_cells_of(data, path.name))
             cells += found
             if not found:
                 findings.append(f"{file.relative_to(path)}: holds no cells")
+    cells += _cells_of(trained.cells(summaries), path.name)
     from_blocks = aggregate(records, path.name)
     known = {c.key for c in from_blocks}
     return Run(
         path.name, path, info, records, from_blocks + [c for c in cells if c.key not in known], findings
     )
+
+
+def _merge(info: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a folder with several run.json: the first counts, the models of all are kept."""
+    if not info:
+        return more
+    return info | {"models": {**(more.get("models") or {}), **(info.get("models") or {})}}
 
 
 def _cells_of(data: Any, run: str) -> Iterable[Measured]:
@@ -253,6 +265,7 @@ def _cells_of(data: Any, run: str) -> Iterable[Measured]:
             model_sha256=str(row.get("model_sha256", "")),
             precision=str(row.get("precision", "")),
             metric=str(row["metric"]),
+            variant=str(row.get("variant") or ""),
             status=row["status"] if row["status"] in STATUSES else "failed",
             run=run,
             value=float(value) if isinstance(value, int | float) else None,

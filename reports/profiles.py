@@ -8,64 +8,84 @@ from typing import Any
 
 from reports.measured import Measured
 
-LAYOUT = ("layout", "transform", "transformation", "transformative", "reorder", "copy")
+LAYOUT = "layout"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Time of one inference spent moving data and computing, in ms, and by class."""
+    """Time of one inference spent moving data and computing, and by operator class, in ms of the plain latency.
+
+    ``overhead``: by which share the profiler's hooks slowed the pass (None: unknown).
+    """
 
     layout_ms: float
     compute_ms: float
     classes: Mapping[str, float]
+    overhead: float | None = None
+
+    @property
+    def total_ms(self) -> float:
+        """The plain latency."""
+        return self.layout_ms + self.compute_ms
 
 
-def operators(cell: Measured) -> list[dict[str, Any]]:
-    """The profile's rows: ``name, op_type, ms, class`` (class may be missing)."""
-    rows = cell.extra.get("operators") or cell.extra.get("ops") or cell.extra.get("launches") or []
-    return [dict(r) for r in rows if isinstance(r, Mapping) and "ms" in r]
+def _profile(cell: Measured) -> Mapping[str, Any]:
+    found = cell.extra.get("profile")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _float(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def split(cell: Measured) -> Split | None:
-    """Layout work against computation; None where the record has no classes."""
-    classes: dict[str, float] = {}
-    given = cell.extra.get("classes")
-    if isinstance(given, Mapping):
-        classes = {str(k): float(v) for k, v in given.items() if isinstance(v, int | float)}
-    else:
-        for row in operators(cell):
-            name = str(row.get("class") or row.get("op_class") or "")
-            if name:
-                classes[name] = classes.get(name, 0.0) + float(row["ms"])
-    if not classes:
+    """Layout work against computation; None where the record has no profile."""
+    found = _profile(cell)
+    layout, compute = _float(found.get("layout_ms")), _float(found.get("compute_ms"))
+    if cell.status != "measured" or layout is None or compute is None:
         return None
-    layout = sum(v for k, v in classes.items() if k.lower().startswith(LAYOUT))
-    return Split(layout, sum(classes.values()) - layout, classes)
+    classes = found.get("class_ms")
+    by_class = {str(k): float(v) for k, v in classes.items()} if isinstance(classes, Mapping) else {}
+    return Split(layout, compute, by_class, _float(found.get("hook_overhead")))
+
+
+def latency_ms(cell: Measured) -> float | None:
+    """The plain latency behind a cell: its value, or the plain pass of a profile."""
+    return _float(_profile(cell).get("latency_ms")) if cell.metric == "profile" else cell.value
+
+
+def heaviest(cell: Measured) -> list[Mapping[str, Any]]:
+    """Operator types by time: ``op, class, count, hooked_ms``."""
+    rows = _profile(cell).get("heaviest")
+    return [r for r in rows if isinstance(r, Mapping)] if isinstance(rows, list) else []
+
+
+def launches(cell: Measured) -> list[Mapping[str, Any]]:
+    """Single launches with ``name, family, ms, flops, bytes, nodes``, where the record keeps them."""
+    rows = cell.extra.get("launches") or _profile(cell).get("launches") or []
+    return [r for r in rows if isinstance(r, Mapping) and "ms" in r] if isinstance(rows, list) else []
 
 
 def intermediate_mb(cell: Measured) -> float | None:
-    """Size of all intermediate results in MB (10^6 bytes), where the record has it."""
-    value = cell.extra.get("intermediate_bytes")
-    return float(value) / 1e6 if isinstance(value, int | float) else None
+    """Size of all intermediate results in MB (10^6 bytes), each computed tensor of the graph once."""
+    return _float(_profile(cell).get("intermediate_mb"))
 
 
 def miss_rate(cell: Measured, level: str) -> float | None:
     """Miss rate of a cache level in %, where the record has it."""
-    rates = cell.extra.get("miss_rates") or cell.extra.get("miss_rate") or {}
-    if not isinstance(rates, Mapping):
-        return None
-    lowered = {str(k).lower(): v for k, v in rates.items()}
-    value = lowered.get(level.lower())
-    return float(value) if isinstance(value, int | float) else None
+    rates = cell.extra.get("miss_rates")
+    lowered = {str(k).lower(): v for k, v in rates.items()} if isinstance(rates, Mapping) else {}
+    return _float(lowered.get(level.lower()))
 
 
 def dataset(cell: Measured) -> str:
     """Name of the labelled data set, or an empty string."""
-    return str(cell.extra.get("dataset", ""))
+    found = cell.extra.get("dataset", "")
+    return str(found.get("name", "") if isinstance(found, Mapping) else found)
 
 
 def percent(cell: Measured) -> float | None:
     """The cell's accuracy in %, whatever unit it was recorded in."""
     if cell.value is None:
         return None
-    return cell.value if cell.unit in ("%", "percent") or cell.value > 1.0 else 100 * cell.value
+    return cell.value if cell.unit in ("%", "percent") else 100 * cell.value

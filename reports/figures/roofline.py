@@ -17,17 +17,14 @@ def kernels(store: Store, device: str, precision: str) -> list[dict[str, Any]]:
     """Launches with flops, bytes and time: one row each."""
     rows = []
     for cell in store.find(device=device, precision=precision, backend="ecp", metric="profile"):
-        for op in profiles.operators(cell):
-            details = op.get("details") if isinstance(op.get("details"), Mapping) else {}
-            flops, moved, ms = (
-                float(x or 0) for x in ((details or op).get("flops"), (details or op).get("bytes"), op["ms"])
-            )
+        for op in profiles.launches(cell):
+            flops, moved, ms = (float(op.get(k) or 0) for k in ("flops", "bytes", "ms"))
             if flops > 0 and moved > 0 and ms > 0:
                 rows.append(
                     {
                         "model": cell.model,
                         "launch": op.get("name", ""),
-                        "family": op.get("op_type") or op.get("family") or "",
+                        "family": op.get("family", ""),
                         "ms": ms,
                         "flops": flops,
                         "bytes": moved,

@@ -94,9 +94,9 @@ def breakdown(store: Store, device: str, precision: str) -> Figure | Missing:
     rows: list[dict[str, Any]] = []
     for cell in store.find(device=device, precision=precision, metric="profile"):
         split = profiles.split(cell)
-        if split is None or cell.status != "measured":
+        if split is None:
             continue
-        total = split.layout_ms + split.compute_ms
+        total = split.total_ms
         rows.append(
             {
                 "model": cell.model,
@@ -134,14 +134,14 @@ def breakdown(store: Store, device: str, precision: str) -> Figure | Missing:
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlim(0, longest * 1.1)
         axis.grid(axis="y", visible=False)
-        axis.set_xlabel("ms per inference (profiled pass)")
+        axis.set_xlabel("ms per inference")
         axis.legend(loc="lower right")
 
     return Figure(
         "breakdown",
         name,
-        "Sum of operator times of a profiled pass by class (what Table 1 splits); the number is the share of layout "
-        "transformation. A profiled pass is slower than a timed one.",
+        "What Table 1 splits: the latency of a plain pass, divided by the shares of a profiled pass. The number is "
+        "the share of layout transformation.",
         "Stacked bars of computation and layout time per model and framework.",
         rows,
         draw,
@@ -152,33 +152,7 @@ def breakdown(store: Store, device: str, precision: str) -> Figure | Missing:
 
 def ablation(store: Store, device: str, precision: str) -> Figure | Missing:
     """What each pass of the compiler is worth: latency with it turned off, relative to all on."""
-    rows: list[dict[str, Any]] = []
-    for cell in store.latest.values():
-        if (
-            (cell.device, cell.precision, cell.metric) != (device, precision, "latency")
-            or not cell.variant
-            or not cell.ok
-        ):
-            continue
-        full = [
-            c
-            for c in store.find(
-                device=device, precision=precision, metric="latency", model=cell.model, backend=cell.backend
-            )
-            if c.ok
-        ]
-        if full and full[0].value and cell.value:
-            rows.append(
-                {
-                    "model": cell.model,
-                    "off": cell.variant.replace("=off", ""),
-                    "latency_ms": cell.value,
-                    "all_on_ms": full[0].value,
-                    "slower_by": cell.value / full[0].value,
-                    "run": cell.run,
-                    "same_run": cell.run == full[0].run,
-                }
-            )
+    rows = [r for c in store.latest.values() if (r := _ablation_row(store, c, device, precision))]
     name = "Ablation: each pass turned off"
     if not rows:
         command = f"nox -s profile -- --device {device} --models vit_tiny --ablate"
@@ -218,6 +192,27 @@ def ablation(store: Store, device: str, precision: str) -> Figure | Missing:
         (6.8, 0.42 * len(kinds) * max(1, len(models) / 2) + 1.2),
         "compiler",
     )
+
+
+def _ablation_row(store: Store, cell: Measured, device: str, precision: str) -> dict[str, Any] | None:
+    if (cell.device, cell.precision) != (device, precision) or not cell.variant or cell.status != "measured":
+        return None
+    same = {"device": device, "precision": precision, "model": cell.model, "backend": cell.backend}
+    full = [c for c in store.find(metric=cell.metric, **same) if c.status == "measured"]
+    with_all = profiles.latency_ms(full[0]) if full else None
+    without = profiles.latency_ms(cell)
+    if not with_all or not without:
+        return None
+    off = cell.variant.replace("=off", "").split()
+    return {
+        "model": cell.model,
+        "off": off[0] if len(off) == 1 else "all of them",
+        "latency_ms": without,
+        "all_on_ms": with_all,
+        "slower_by": without / with_all,
+        "run": cell.run,
+        "all_on_run": full[0].run,
+    }
 
 
 def against_length(store: Store, device: str, precision: str) -> Figure | Missing:

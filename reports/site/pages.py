@@ -183,53 +183,47 @@ def profile_views(store: Store, model: str) -> list[dict[str, Any]]:
 
 
 def _profile_view(cell: Measured) -> dict[str, Any] | None:
-    rows = profiles.operators(cell)
-    if not rows or cell.status != "measured":
+    split = profiles.split(cell)
+    if split is None or not split.total_ms:
         return None
-    total = sum(float(r["ms"]) for r in rows) or 1.0
-    kinds: dict[str, float] = {}
-    layout = set()
-    for r in rows:
-        kind = str(r.get("op_type") or r.get("class") or "")
-        kinds[kind] = kinds.get(kind, 0.0) + float(r["ms"])
-        if str(r.get("class", "")).lower().startswith(profiles.LAYOUT):
-            layout.add(kind)
-    longest = sorted(rows, key=lambda r: -float(r["ms"]))[:LONGEST]
+    hooks = "" if split.overhead is None else f"; its hooks added {100 * split.overhead:.0f} %"
+    rows = [dict(r) for r in (profiles.launches(cell) or profiles.heaviest(cell))]
+    most = max(split.classes.values(), default=1.0) or 1.0
     return {
         "id": cell.slug,
         "file": cell.slug + "-" + slug(cell.device),
         "where": f"{cell.backend} on {cell.device}, {cell.precision}",
-        "note": f"{len(rows)} operators, {number(total)} ms together by {cell.source or 'its own clock'}; "
-        "a profiled pass is slower than a timed one. Orange: moves data only.",
-        "count": len(rows),
+        "note": f"{number(split.total_ms)} ms of a plain pass, divided by the shares of a profiled one{hooks}. "
+        "Orange: moves data only.",
         "rows": rows,
         "kinds": [
             {
                 "name": k,
                 "ms": number(ms),
-                "share": f"{100 * ms / total:.1f}",
-                "width": round(120 * ms / max(kinds.values())),
-                "layout": k in layout,
+                "share": f"{100 * ms / split.total_ms:.1f}",
+                "width": round(120 * ms / most),
+                "layout": k == profiles.LAYOUT,
             }
-            for k, ms in sorted(kinds.items(), key=lambda item: -item[1])
+            for k, ms in sorted(split.classes.items(), key=lambda item: -item[1])
         ],
-        "longest": [
-            {
-                "name": r.get("name", ""),
-                "kind": r.get("op_type", ""),
-                "ms": number(float(r["ms"])),
-                "nodes": _nodes(r),
-            }
-            for r in longest
-        ],
+        "longest": [_longest(r) for r in sorted(rows, key=lambda r: -_ms(r))[:LONGEST]],
     }
 
 
-def _nodes(row: Mapping[str, Any]) -> str:
-    details = row.get("details")
-    nodes = (details.get("nodes") if isinstance(details, Mapping) else None) or row.get("nodes") or []
-    text = ", ".join(map(str, nodes))
-    return text if len(text) <= 160 else text[:157] + "…"
+def _ms(row: Mapping[str, Any]) -> float:
+    return float(row.get("ms", row.get("hooked_ms", 0.0)))
+
+
+def _longest(row: Mapping[str, Any]) -> dict[str, str]:
+    nodes = row.get("nodes")
+    text = ", ".join(map(str, nodes)) if isinstance(nodes, list | tuple) else ""
+    count = f"{row['count']} times" if "count" in row else ""
+    return {
+        "name": str(row.get("name", row.get("op", ""))),
+        "kind": str(row.get("family", row.get("class", ""))),
+        "ms": number(_ms(row)),
+        "nodes": count + (text if len(text) <= 160 else text[:157] + "…"),
+    }
 
 
 def run_facts(run: Run) -> list[tuple[str, str]]:

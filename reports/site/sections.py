@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -159,15 +158,9 @@ def models(b: Builder) -> None:
         rows.append({"href": f"{name}.html", "name": model, "cells": [shown, backends]})
         views = pages.profile_views(b.store, model)
         for view in views:
-            flat = [
-                {k: v for k, v in r.items() if not isinstance(v, Mapping)} | dict(r.get("details") or {})
-                for r in view["rows"]
-            ]
-            fields = tuple(shape.columns(flat))
-            b.data(
-                f"data/{view['file']}.csv",
-                render.to_csv([{k: str(v) for k, v in r.items()} for r in flat], fields),
-            )
+            fields = tuple(shape.columns(view["rows"]))
+            text = render.to_csv([{k: str(v) for k, v in r.items()} for r in view["rows"]], fields)
+            b.data(f"data/{view['file']}.csv", text)
         b.page(
             f"models/{name}.html",
             "model.html",

@@ -85,34 +85,40 @@ def latency_records(rng: np.random.Generator, run: str, scale: float) -> list[Bl
     return records
 
 
+def profile(layout: float, compute: float, **more: object) -> dict[str, object]:
+    """``extra["profile"]`` as ``bench profile`` writes it."""
+    heaviest = [{"op": "MatMul", "class": "matmul", "count": 49, "hooked_ms": compute}]
+    return {
+        "layout_ms": layout,
+        "compute_ms": compute,
+        "latency_ms": layout + compute,
+        "hook_overhead": 0.25,
+        "class_ms": {"matmul": compute, **({"layout": layout} if layout else {})},
+        "heaviest": heaviest,
+        "intermediate_mb": 101.5,
+        **more,
+    }
+
+
 def other_records(run: str) -> list[BlockRecord]:
+    kinds = [("matmul", 4.0, 2e9, 8e6), ("attention", 1.0, 2e8, 4e6), ("norm", 0.5, 1e6, 2e6)]
     launches = [
-        {
-            "name": f"k{i}",
-            "op_type": kind,
-            "ms": ms,
-            "class": cls,
-            "source": "device-event",
-            "details": {"flops": f, "bytes": b},
-        }
-        for i, (kind, cls, ms, f, b) in enumerate(
-            [
-                ("matmul", "compute", 4.0, 2e9, 8e6),
-                ("attention", "compute", 1.0, 2e8, 4e6),
-                ("norm", "compute", 0.5, 1e6, 2e6),
-            ]
-        )
+        {"name": f"k{i}", "family": kind, "ms": ms, "flops": f, "bytes": b, "nodes": [f"/blocks.{i}/MatMul"]}
+        for i, (kind, ms, f, b) in enumerate(kinds)
     ]
-    mnn = [
-        {"name": "r", "op_type": "Raster", "ms": 5.0, "class": "layout", "source": "wall", "details": {}},
-        {"name": "m", "op_type": "MatMul", "ms": 10.0, "class": "compute", "source": "wall", "details": {}},
-    ]
-    source = {"source": "device-event", "details": report()}
+    ecp = {"source": "device-event", "details": report(), "profile": profile(0.0, 5.5, launches=launches)}
+    mnn = {"profile": profile(5.0, 10.0)}
     return [
+        BlockRecord(run, 0, 0, key("vit_tiny", "ecp", "profile"), "measured", samples_ms=[0.0], extra=ecp),
         BlockRecord(
-            run, 0, 0, key("vit_tiny", "ecp", "profile"), "measured", extra={**source, "operators": launches}
+            run,
+            1,
+            0,
+            key("vit_base", "mnn", "profile"),
+            "measured",
+            samples_ms=[5.0],
+            extra=mnn,
         ),
-        BlockRecord(run, 1, 0, key("vit_base", "mnn", "profile"), "measured", extra={"operators": mnn}),
         BlockRecord(
             run, 2, 0, key("vit_base", "ecp", "memory"), "measured", samples_ms=[410.0], extra={"unit": "MiB"}
         ),
@@ -157,6 +163,24 @@ def accuracy_cells() -> list[dict[str, object]]:
     ]
 
 
+def training(ratio: float, seed: int, top1: float) -> dict[str, object]:
+    """A summary as ``bench train`` writes it."""
+    return {
+        "top1": top1,
+        "unit": "%",
+        "device": "cpu",
+        "torch": "2",
+        "train_images": 1000,
+        "core": {"method": "grad-cam"},
+        "config": {
+            "seed": seed,
+            "model": {"name": "vit_base_patch16_224", "core_ratio": ratio},
+            "data": {"kind": "tiny-imagenet"},
+            "recipe": {"epochs": 2},
+        },
+    }
+
+
 def write_run(folder: Path, records: list[BlockRecord], metric: str, stamp: str) -> None:
     run = RunFolder(folder)
     run.create()
@@ -182,4 +206,8 @@ def write_all(folder: Path) -> Path:
     write_run(folder / "2026-01-02-latency", latency_records(rng, "b", 1.0), "latency", "20260102")
     write_run(folder / "2026-01-03-various", other_records("c"), "profile", "20260103")
     (folder / "2026-01-03-various" / "accuracy.json").write_text(json.dumps(accuracy_cells()))
+    (folder / "2026-01-04-train").mkdir()
+    for ratio, seed, top1 in ((1.0, 0, 80.0), (1.0, 1, 82.0), (0.9, 0, 83.0), (0.9, 1, 84.0)):
+        name = folder / "2026-01-04-train" / f"r{ratio}-s{seed}.json"
+        name.write_text(json.dumps(training(ratio, seed, top1)))
     return folder

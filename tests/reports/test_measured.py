@@ -61,3 +61,10 @@ def test_a_failed_block_fails_its_cell(tmp_path):
 
 def test_no_folder_means_no_runs(tmp_path):
     assert measured.load(tmp_path / "nothing").cells == []
+
+
+def test_seeds_of_one_training_become_one_cell(store):
+    (cell,) = store.find(model="ecp_vit_base@0.9", metric="train")
+    assert (cell.value, cell.ci, cell.extra["seeds"]) == (83.5, (83.0, 84.0), [0, 1])
+    assert cell.extra["dataset"] == "tiny-imagenet"
+    assert store.run("2026-01-04-train").findings == []

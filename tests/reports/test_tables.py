@@ -122,3 +122,9 @@ def test_paper_conditions_allow_reproduced():
     context = find.Context(Store([]), "oneplus11", "fp16")
     assert find.unlike_device(context) == []
     assert numbers.get("t7.vit_tiny.mnn").conditions["device"] == "oneplus11"
+
+
+def test_best_ratio_rows_take_the_best_of_the_ratios_of_one_data_set(store):
+    cell = build_table("t4", store, "local", "fp32").cells["ecp_vit_base", "top1"]
+    assert cell.found.value == 83.5 and cell.found.cell.model == "ecp_vit_base@0.9"
+    assert cell.judged.match == Match.DIRECTION

@@ -1,0 +1,97 @@
+"""The one-page summary: what reproduces, what differs, what is not measured and why."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from reports.audit import audit_all
+from reports.audit.render import counts
+from reports.measured import Store
+from reports.site.pages import speed_summary
+from reports.tables.build import TableCell, every
+from reports.tables.render import measured_text
+from reports.verdicts import Match
+
+MOST_COMMANDS = 12
+
+
+def markdown(store: Store, device: str | None = None) -> str:
+    """The page as Markdown."""
+    tables = list(every(store, device))
+    total: Counter[str] = Counter()
+    lines = ["# What holds, what differs, what is missing", ""]
+    by_match: dict[Match, list[tuple[str, TableCell]]] = defaultdict(list)
+    for table in tables:
+        total.update(table.counts)
+        where = f", {table.device} {table.precision}" if table.device else ""
+        name = table.paper.place.partition(" (")[0] + where
+        for cell in table.cells.values():
+            if cell.judged:
+                by_match[cell.judged.match].append((name, cell))
+    said = ", ".join(f"{total[str(m)]} {m}" for m in Match if total[str(m)])
+    lines.append(f"{sum(total.values())} published table cells: {said}.")
+    audited = audit_all()
+    lines.append(
+        f"\n{len(audited)} claims audited: " + ", ".join(f"{n} {v}" for v, n in counts(audited).items()) + "."
+    )
+    lines += _speed(store, device)
+    lines += _cells("Reproduced", by_match[Match.REPRODUCED])
+    lines += _cells("Direction reproduced", by_match[Match.DIRECTION])
+    lines += _cells("Differs", by_match[Match.DIFFERS])
+    lines += _cells("Measured, but not comparable", by_match[Match.NOT_COMPARABLE])
+    lines += _missing(by_match[Match.NOT_MEASURED])
+    return "\n".join(lines) + "\n"
+
+
+def _speed(store: Store, device: str | None) -> list[str]:
+    rows = [r for r in speed_summary(store) if device in (None, r["device"])]
+    if not rows:
+        return []
+    lines = ["", "## Speed of ecp", ""]
+    for r in rows:
+        lines.append(
+            f"- {r['model']} on {r['device']}, {r['precision']}: ecp {r['ours']} ms, fastest other "
+            f"({r['backend']}) {r['other']} ms: {r['ratio']}x, {r['verdict']}"
+        )
+    return lines
+
+
+def _cells(title: str, cells: list[tuple[str, TableCell]]) -> list[str]:
+    if not cells:
+        return []
+    lines = ["", f"## {title} ({len(cells)})", ""]
+    for name, cell in cells:
+        assert cell.published and cell.judged
+        unit = cell.column.unit
+        lines.append(
+            f"- {name}, {cell.row.header}, {cell.column.header}: published {cell.published.printed} {unit}, "
+            f"measured {measured_text(cell.found)}; {cell.judged.why}"
+        )
+    return lines
+
+
+def _missing(cells: list[tuple[str, TableCell]]) -> list[str]:
+    """Grouped by reason: what was tried and refused first, then what no run has tried."""
+    if not cells:
+        return []
+    refused: dict[str, list[str]] = defaultdict(list)
+    untried: dict[str, list[str]] = defaultdict(list)
+    for name, cell in cells:
+        label = f"{name}, {cell.row.header}, {cell.column.header}"
+        if cell.found.reason:
+            refused[f"{cell.found.status}: {cell.found.reason}"].append(label)
+        else:
+            untried[cell.command].append(label)
+    lines = ["", f"## Not measured ({len(cells)})", ""]
+    lines += [
+        f"- {reason} ({len(some)} cells: {some[0]}{', …' if some[1:] else ''})"
+        for reason, some in refused.items()
+    ]
+    commands = sorted(untried.items(), key=lambda item: -len(item[1]))
+    for command, some in commands[:MOST_COMMANDS]:
+        more = f" and {len(some) - 1} more" if some[1:] else ""
+        lines.append(f"- no run yet: `{command}` ({some[0]}{more})")
+    if commands[MOST_COMMANDS:]:
+        left = sum(len(s) for _, s in commands[MOST_COMMANDS:])
+        lines.append(f"- and {left} cells more; every one stands with its command in the tables' CSV files")
+    return lines
