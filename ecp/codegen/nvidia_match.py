@@ -17,7 +17,7 @@ from ecp.ir.graph import Graph, Node
 from ecp.ir.interp import run
 from ecp.passes.canonicalize import layer_norm
 
-TOLERANCE = 1e-3  # of the largest output: fp32 rounding is far below, any other function far above
+TOLERANCE = 1e-4  # of the largest output: fp32 rounding is 1e-6, another form of GELU already 3e-4
 
 
 @dataclass(frozen=True)
