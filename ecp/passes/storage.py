@@ -143,7 +143,7 @@ class _Placer:
 
 
 def _prewrite(buffer: Buffer, view: View, array: np.ndarray) -> None:
-    if buffer.kind == "arena":
+    if buffer.kind in ("arena", "output"):
         buffer.kind = "static"
     if buffer.init is None:
         buffer.init = np.zeros(buffer.elements, buffer.dtype)
