@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,17 +12,27 @@ from rich.table import Table
 from bench import devices as d
 from bench import options as o
 
+Add = Annotated[
+    str | None, typer.Option("--add", help="Write an entry of this name from the plugged-in phone.")
+]
+Serial = Annotated[
+    str | None, typer.Option("--serial", help="With --add: which phone, as `adb devices` names it.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("devices")(devices)
 
 
-def devices(json: o.Json = None) -> None:
+def devices(json: o.Json = None, add: Add = None, serial: Serial = None) -> None:
     """List every device of devices.yaml: what is reachable now, and what to do about the others.
 
-    Example: python -m bench devices
+    Examples: python -m bench devices; python -m bench devices --add my-phone
     """
+    if add is not None:
+        _add(add, serial)
+        return
     rows = [(name, device, d.probe(name, device)) for name, device in d.load_devices().items()]
     if json is not None:
         data = [
@@ -44,3 +55,16 @@ def devices(json: o.Json = None) -> None:
         mark = "[green]yes[/green]" if reach.reachable else "[yellow]no[/yellow]"
         table.add_row(name, device.title, mark, reach.detail)
     Console().print(table)
+
+
+def _add(name: str, serial: str | None) -> None:
+    import yaml
+
+    from bench.paths import devices_file
+    from bench.phones.add import add
+
+    entry = add(name, devices_file(), serial)
+    print(
+        f"added to {devices_file()}:\n{yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True)}",
+        end="",
+    )

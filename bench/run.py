@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from rich.console import Console
 from baselines import registry
 from bench import devices, plan
 from bench.cells import Cell, make_cells
+from bench.launch import run_block
 from bench.names import check_name, split_names
 from bench.options import RunOptions
 from bench.plan import Case, Step
 from bench.prepare import Prepared, prepare
 from bench.progress import Shown
 from bench.records import BlockRecord, RunFolder, iter_runs, read_records
-from bench.runner import Settings, Target, device_lock, run_steps
+from bench.runner import Launcher, Settings, Target, device_lock, run_steps
 from bench.table import print_cells
 from bench.validity_machine import machine
 from ecp.errors import UsageError
@@ -183,7 +185,7 @@ def _carry_out(
     try:
         prepared = _prepare({c.model for c in cases}, console)
         _note_models(folder, prepared, reach)
-        with Shown(console) as shown:
+        with _launcher(options.device) as launcher, Shown(console) as shown:
             for round_of_steps in _rounds(todo, steps, folder, 0 if options.quick else REPEATS):
                 shown.expect(len(round_of_steps))
                 run_steps(
@@ -194,6 +196,7 @@ def _carry_out(
                     folder,
                     starting=shown.starting,
                     done=shown.done,
+                    launcher=launcher,
                 )
     except KeyboardInterrupt:
         interrupted = True
@@ -202,6 +205,16 @@ def _carry_out(
     records = read_records(folder.records_path).records
     _finish(folder, "interrupted" if interrupted else "stopped" if problem else "complete")
     return records, interrupted, problem
+
+
+def _launcher(name: str) -> AbstractContextManager[Launcher]:
+    """What carries out a block on the device: a worker process here, or the phone behind its transport."""
+    device = devices.get_device(name)
+    if device.transport == "local":
+        return nullcontext(run_block)
+    from bench import phones
+
+    return phones.launcher(name, device)
 
 
 def _rounds(

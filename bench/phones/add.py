@@ -40,16 +40,28 @@ def add(name: str, file: Path, serial: str | None = None) -> dict[str, Any]:
         raise UsageError(f"{file} has a device '{name}' already; choose another name or edit the file")
     with contextlib.closing(AdbTransport(serial or _only_serial())) as transport:
         entry = describe(transport, read_identity(transport, transport.serial))
-    text = yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True, width=120)
     partial = file.with_name(file.name + ".part")
-    indented = "".join(f"  {line}\n" for line in text.splitlines())
-    partial.write_text(f"{file.read_text().rstrip()}\n\n{indented}")
+    partial.write_text(insert(file.read_text(), name, entry))
     try:
         devices.load_devices(partial)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
     return entry
+
+
+def insert(text: str, name: str, entry: dict[str, Any]) -> str:
+    """The file's text with one more entry at the end of its table ``devices``; everything else stays as it is."""
+    pairs: Any = yaml.compose(text)
+    table = next(value for key, value in pairs.value if key.value == "devices")
+    block = yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True, width=120)
+    indent = " " * table.value[0][0].start_mark.column
+    lines = text.splitlines()
+    # Before the comments and blank lines that belong to what follows the table.
+    at = min(table.end_mark.line, len(lines))
+    while at > 0 and (not lines[at - 1].strip() or lines[at - 1].lstrip().startswith("#")):
+        at -= 1
+    return "\n".join([*lines[:at], "", *(indent + line for line in block.splitlines()), *lines[at:], ""])
 
 
 def describe(transport: Transport, identity: Identity) -> dict[str, Any]:

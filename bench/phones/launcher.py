@@ -135,7 +135,7 @@ class PhoneLauncher:
             self._checked[key] = accuracy_gate.check(
                 backend, feeds, Path(request.reference), request.precision
             )
-        return _reply(request, document, self._checked[key], origin)
+        return _reply(request, document, self._checked[key], {**job.report, "origin": origin})
 
 
 class _Job:
@@ -144,7 +144,8 @@ class _Job:
     def __init__(self, runner: PhoneRunner, request: Request, bundle: Path, timeout_s: float, threads: int):
         self._runner, self._request, self._timeout_s = runner, request, timeout_s
         self._remote = runner.put(bundle)
-        self._ports = json.loads((bundle / "plan.json").read_text())["outputs"]
+        plan = json.loads((bundle / "plan.json").read_text())
+        self._ports, self.report = plan["outputs"], plan["report"]
         self._threads = ["--threads", str(threads)] if threads else []
 
     def measure(self, feeds: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -218,15 +219,22 @@ class _Replay(Backend):
         return self._outputs
 
 
-def _reply(request: Request, document: dict[str, Any], error: dict[str, Any], origin: str) -> Reply:
+def _reply(
+    request: Request, document: dict[str, Any], error: dict[str, Any], compiled: dict[str, Any]
+) -> Reply:
     from ecp.native.build import source_hash
 
     times = [float(v) for v in document["samples_ms"]]
     device = document["device"]
     extra: dict[str, Any] = {
         "true_backend": f"OpenCL {device['platform']}: {device['name']}",
-        "details": {**document["start"], "driver": device["driver_version"], "opencl": device["opencl"]},
-        "bundle": {**document["bundle"], "origin": origin},
+        "details": {
+            **compiled,
+            **document["start"],
+            "driver": device["driver_version"],
+            "opencl": device["opencl"],
+        },
+        "bundle": document["bundle"],
         "memory": document["memory"],
         "threads": document["threads"],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -32,9 +33,8 @@ def arguments(device: OpenCLDevice, threads: int | None = None) -> list[str]:
 
 def opencl_library() -> Path | None:
     """The loader inside pyopencl's wheel, so that runner and Session enumerate alike; None = the system's."""
-    import pyopencl
-
-    found = sorted((Path(pyopencl.__file__).parent / ".libs").glob("libOpenCL*.so*"))
+    home = _pyopencl_home()
+    found = sorted((home / ".libs").glob("libOpenCL*.so*")) if home else []
     return found[0] if found else None
 
 
@@ -45,7 +45,16 @@ def environment() -> dict[str, str]:
     intel = icd.intel_library()
     if intel is not None:
         env["LD_LIBRARY_PATH"] = ":".join(filter(None, [str(intel.parent), env.get("LD_LIBRARY_PATH", "")]))
+    home = _pyopencl_home()
+    if home is not None:
+        # The loader of pyopencl's wheel copies this variable unchecked and crashes where it is not set.
+        env.setdefault("PYOPENCL_HOME", str(home))
     return env
+
+
+def _pyopencl_home() -> Path | None:
+    spec = importlib.util.find_spec("pyopencl")
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
 class RunnerProcess:

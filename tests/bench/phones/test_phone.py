@@ -168,3 +168,12 @@ def test_add_writes_an_entry_that_matches_the_phone(phone: Phone, tmp_path: Path
         add.add("mine", file)
     with pytest.raises(UsageError, match="no device name"):
         add.add("My Phone", file)
+
+
+def test_add_keeps_what_stands_after_the_table():
+    text = "devices:\n  a:\n    transport: local\n    title: t\n    opencl: local\n\n# about the version\nversion: 1\n"
+    written = add.insert(text, "b", {"transport": "local", "title": "u", "opencl": "local"})
+    assert written.endswith("\n# about the version\nversion: 1\n")
+    import yaml
+
+    assert list(yaml.safe_load(written)["devices"]) == ["a", "b"]
