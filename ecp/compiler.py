@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ecp.codegen.lower import lower
+from ecp.codegen.nvidia import lower_vit
 from ecp.codegen.schedule import Schedule, schedule_for
 from ecp.errors import UsageError
 from ecp.frontend.onnx import import_onnx
@@ -74,11 +75,21 @@ def compile_graph(
     memory_plan: bool = True,
 ) -> Bundle:
     """Compile an imported graph for a device class; needs no device."""
-    row = schedule or schedule_for(device_class)
-    canonical = canonicalize(graph)
-    fused = fuse_pass(canonical, fuse=fuse, eliminate=eliminate)
-    placed = place(fused, half=precision == "fp16", layout_choice=layout_choice)
-    plan, sources, pools = lower(canonical, placed, row, precision, share_memory=memory_plan)
+    options: dict[str, Any] = {"eliminate": eliminate, "fuse": fuse, "layout_choice": layout_choice, "memory_plan": memory_plan}
+    # One persistent kernel for the whole ViT where the device class has it; else (a sentence says why) launches.
+    whole: Any = "an idea is switched off"
+    if device_class == "nvidia" and precision == "fp16" and all(options.values()):
+        whole = lower_vit(graph)
+    if isinstance(whole, str):
+        options["persistent"] = whole if device_class == "nvidia" else False
+        row = schedule or schedule_for(device_class)
+        canonical = canonicalize(graph)
+        fused = fuse_pass(canonical, fuse=fuse, eliminate=eliminate)
+        placed = place(fused, half=precision == "fp16", layout_choice=layout_choice)
+        plan, sources, pools = lower(canonical, placed, row, precision, share_memory=memory_plan)
+    else:
+        options["persistent"] = True
+        plan, sources, pools = whole
     views = [n for n in graph.nodes if is_view(n) or n.op == "GatherDyn"]
     launches = plan["launches"]
     layout = [launch for launch in launches if launch["layout"]]
@@ -100,7 +111,7 @@ def compile_graph(
     plan.update(
         format="ecp-bundle", version=1, device_class=device_class, precision=precision,
         model={"name": graph.name, "sha256": ""},
-        options={"eliminate": eliminate, "fuse": fuse, "layout_choice": layout_choice, "memory_plan": memory_plan},
+        options=options,
         report=asdict(report),
     )  # fmt: skip
     return Bundle(plan, sources, pools)
