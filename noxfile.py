@@ -43,6 +43,13 @@ COMMANDS = {
     "tables": ("reports", "reports/tables.py", "Every table of the paper, published beside measured."),
     "figures": ("reports", "reports/figures.py", "Every figure of the paper, published beside measured."),
     "site": ("reports", "reports/site.py", "The results as a static web site."),
+    "report": ("reports", "reports/cli.py", "Audit, tables, figures, site and a summary in one folder."),
+    "readme": ("reports", "reports/readme.py", "Write the measured tables into README.md."),
+    "reproduce": (
+        "reports",
+        "reports/reproduce.py",
+        "Measure what this machine can, then rebuild everything.",
+    ),
 }
 
 
@@ -170,19 +177,3 @@ if (ROOT / "tests" / "microbench").is_dir():
     def microbench(session: nox.Session) -> None:
         """Kernel microbenchmarks by pytest-benchmark."""
         _module(session, "pytest", "tests/microbench", "--benchmark-only", *session.posargs)
-
-
-if (ROOT / "reports" / "reproduce.py").exists():
-
-    @nox.session(default=False, **OWN)
-    def reproduce(session: nox.Session) -> None:
-        """Measure what this machine can, then rebuild every table and figure."""
-        _command(session, "reports", "reproduce", *session.posargs)
-
-
-if (ROOT / "reports" / "report.py").exists():
-
-    @nox.session(default=False, **OWN)
-    def report(session: nox.Session) -> None:
-        """One report of a run."""
-        _command(session, "reports", "report", *session.posargs)
