@@ -16,7 +16,7 @@ import numpy as np
 from ecp.codegen import functions
 from ecp.codegen.kernel import Kernel
 from ecp.errors import UnsupportedOperatorError
-from ecp.index.expr import Expr, Var, to_c, wrap
+from ecp.index.expr import Expr, Var, to_c, var, wrap
 from ecp.index.maps import broadcast, pull, push
 from ecp.ir.graph import Graph, Node
 from ecp.passes.canonicalize import is_elementwise
@@ -89,7 +89,7 @@ class Reader:
             if key in scope.memo:
                 return scope.memo[key]
         node = self.env.made.get(value)
-        if node is not None and value not in self.env.storage and is_view(node) and node.op != "Pad":
+        if node is not None and value not in self.env.storage and is_view(node) and node.op not in ("Pad", "Concat"):
             return self.read(node.inputs[0], self._pulled(node, value, coords))
         text = self._read(value, coords)
         return self.kernel.define(self.ctype(value), text, key)
@@ -118,6 +118,8 @@ class Reader:
         graph = self.env.graph
         if node.op == "Pad":
             return self._pad(node, coords)
+        if node.op == "Concat":
+            return self._concat(node, coords)
         if node.op == "GatherDyn":
             return self._gather(node, coords)
         if is_view(node):
@@ -253,6 +255,25 @@ class Reader:
             # Inside the branch the coordinates are in bounds, which the bounds must say too.
             safe = [_within(self, c, n) for c, n in zip(coords, shape)]
             self.kernel.emit(f"{name} = {self.read(source, safe)};")
+        return name
+
+    def _concat(self, node: Node, coords: list[Expr]) -> str:
+        """Piecewise read of a Concat that nobody writes in place (only with elimination off)."""
+        axis, ctype = node.attrs["axis"], self.ctype(node.output)
+        if self.width > 1 and coords[axis].depends_on(self.lane):
+            scalar = Reader(self.env, self.kernel, 1)
+            parts = [scalar._concat(node, [c.substitute({self.lane: i}) for c in coords]) for i in range(self.width)]
+            return f"(float{self.width})({', '.join(parts)})"
+        name, start = self.kernel.name("p"), 0
+        at = self.kernel.define("int", self.index(coords[axis]))
+        self.kernel.emit(f"{ctype} {name} = 0;")
+        for part in node.inputs:
+            size = self.env.graph.types[part].shape[axis]
+            with self.kernel.block(f"if ({at} >= {start} && {at} < {start + size})"):
+                inner = self.kernel.define("int", f"{at} - {start}")
+                here = [var(inner, size) if i == axis else c for i, c in enumerate(coords)]
+                self.kernel.emit(f"{name} = {self.read(part, here)};")
+            start += size
         return name
 
     def _inside(self, tests: list[tuple[Expr, int]]) -> str:

@@ -26,9 +26,16 @@ def find(name: str) -> OpenCLDevice | str:
 
 
 def cases(names: list[str], quick: set[str]) -> list:
-    """(name, device) pairs: everything on the embedded runtime, the rest of the matrix in the slow lane."""
+    """(name, device) pairs: everything on the embedded runtime, the rest of the matrix in the slow lane.
+
+    llvmpipe takes minutes to build a kernel with private arrays, so rusticl is always in the slow lane.
+    """
+
+    def fast(name: str, device: str) -> bool:
+        return device in ("local-cpu", "local-gpu") or (name in quick and device == "local-pocl")
+
     return [
-        pytest.param(name, device, marks=[] if device in ("local-cpu", "local-gpu") or name in quick else [pytest.mark.slow])
+        pytest.param(name, device, marks=[] if fast(name, device) else [pytest.mark.slow])
         for name in names
         for device in IMPLEMENTATIONS
     ]
