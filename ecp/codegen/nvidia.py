@@ -7,7 +7,7 @@ with the reason why the graph has to take the general path.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,18 +33,22 @@ class Parts:
     arena: dict[str, int]
 
 
-def lower_vit(graph: Graph) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]] | str:
+def lower_vit(
+    graph: Graph, compute_units: int = 132
+) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]] | str:
     """(plan, sources, pools) like :func:`ecp.codegen.lower.lower`, or why the graph is not such a ViT.
 
-    The plan needs a device with compute capability 9.0 and as many free compute units as it has groups:
-    all groups meet at a grid-wide barrier. Split products are added by fp32 atomics in order of arrival,
-    so two runs agree to rounding, not to the bit.
+    The plan needs compute capability 9.0 and as many free compute units as it has groups (at most
+    ``compute_units``; the launch says so as ``resident_groups``): all groups meet at a grid-wide barrier.
+    Split products are added by fp32 atomics in order of arrival, so two runs agree to rounding, not to the bit.
     """
     found = match_vit(graph)
     if isinstance(found, str):
         return found
     try:
-        parts = emit_vit_persistent(found.desc, found.weights)
+        tuning = tuning_for(found.desc)
+        tuning = replace(tuning, groups=min(tuning.groups, compute_units))
+        parts = emit_vit_persistent(found.desc, found.weights, tuning)
     except ValueError as error:
         return str(error)
     ports = {"inputs": (found.input, "in0"), "outputs": (found.output, "out0")}
@@ -85,6 +89,7 @@ def emit_vit_persistent(
                 "program": "p0", "kernel": "vit", "args": [{"mem": n} for n, *_ in mems],
                 "global": [tn.groups * tn.threads], "local": [tn.threads], "family": FAMILY, "nodes": [],
                 "flops": 2 * desc.macs, "bytes": pool.size + sum(sizes.values()), "layout": False, "reason": "",
+                "resident_groups": tn.groups,
             }
         ],
     }  # fmt: skip
