@@ -86,7 +86,7 @@ def _average(maps: Maps, batches: Batches) -> tuple[np.ndarray, dict[str, Any]]:
     """Mean of per-image maps ``[batch, rows, columns]``, and a count and hash of the images seen."""
     total, count, digest = None, 0, hashlib.sha256()
     for images, labels in batches:
-        digest.update(images.numpy().tobytes())
+        digest.update(images.cpu().numpy().tobytes())
         part = maps(images, labels).sum(axis=0)
         total = part if total is None else total + part
         count += len(images)
@@ -154,12 +154,12 @@ def _attention_maps(model: Any, images: torch.Tensor) -> list[torch.Tensor]:
 def rollout_maps(model: Any, images: torch.Tensor) -> np.ndarray:
     """Attention rollout from the class token, ``[batch, rows, columns]``: products of (A + I) / 2."""
     maps = _attention_maps(model, images)
-    eye = torch.eye(maps[0].shape[-1], dtype=maps[0].dtype)
+    eye = torch.eye(maps[0].shape[-1], dtype=maps[0].dtype, device=maps[0].device)
     product = eye.expand(len(images), -1, -1)
     for attention in maps:
         product = ((attention + eye) / 2) @ product
     rows, columns = _grid(model)
-    return product[:, 0, int(model.num_prefix_tokens) :].reshape(-1, rows, columns).numpy()
+    return product[:, 0, int(model.num_prefix_tokens) :].reshape(-1, rows, columns).cpu().numpy()
 
 
 def rollout(model: nn.Module, batches: Batches) -> CoreOrder:

@@ -1,0 +1,184 @@
+"""``python -m bench train-study``: many short fine-tunings under one budget, with a dense control and intervals.
+
+The committed records under ``reports/records`` whose name holds ``accuracy`` were made with this recipe.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.names import split_names
+from bench.train_report import table, write
+from ecp.errors import EcpError, UsageError
+
+if TYPE_CHECKING:
+    from ecp.model.training.data import Source
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train-study")(train_study)
+
+
+def train_study(
+    config: Annotated[Path | None, typer.Argument(help="YAML file as for train")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="change one value (repeatable)")] = None,
+    ratios: Annotated[
+        str, typer.Option(help="core ratios; the dense control is always run")
+    ] = "0.1,0.5,0.8,0.9",
+    cores: Annotated[str, typer.Option(help="core choices")] = "grad-cam,random,centre",
+    seeds: Annotated[int, typer.Option(min=1, help="seeds per arm")] = 3,
+    epochs: Annotated[float, typer.Option(min=0.01, help="length of every arm")] = 2.5,
+    out: Annotated[Path, typer.Option(help="folder of the study")] = Path("runs/study"),
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="rebuild table and pictures of --out")
+    ] = False,
+) -> None:
+    """Dense control and core choices under one identical budget: paired differences with intervals.
+
+    An interrupted study continues with the arms that are missing.
+    """
+    name = "study"
+    if not report_only:
+        name = _run(config, set_, _ratios(ratios), split_names(cores, []), seeds, epochs, out)
+    if report_only:
+        name = _study(out).get("model", name)
+    typer.echo(table(write(out, name)))
+
+
+def _ratios(text: str) -> list[float]:
+    try:
+        return [float(part) for part in split_names(text, [])]
+    except ValueError as error:
+        raise UsageError(f"--ratios {text}: numbers separated by commas") from error
+
+
+def _study(out: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((out / "study.jsonl").read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(f"{out / 'study.jsonl'}: not the record of a study ({error})") from error
+    return found
+
+
+def _run(
+    config_path: Path | None,
+    settings: list[str] | None,
+    ratios: list[float],
+    cores: list[str],
+    seeds: int,
+    epochs: float,
+    out: Path,
+) -> str:
+    import torch
+
+    from ecp.model.corechoice import METHODS
+    from ecp.model.training import build, data
+    from ecp.model.training.config import load_config
+    from ecp.model.training.engine import pick_device
+    from ecp.model.training.study import Arm, Budget, Study
+
+    for core in cores:
+        if core not in METHODS:
+            raise UsageError(f"unknown core choice '{core}': use one of {', '.join(METHODS)}")
+    config = load_config(config_path, settings)
+    found = data.load(config.data, config.seed)
+    torch.manual_seed(config.seed)
+    model = build.dense(config.model, len(found.classes))
+    mean, std = build.normalisation(config.model, model)
+    size, device = int(model.patch_embed.img_size[0]), pick_device(config.device)
+    plain = data.Images(found.train, size, mean, std)
+    recipe = config.recipe
+    budget = Budget(
+        epochs,
+        recipe.batch,
+        recipe.lr,
+        recipe.min_lr,
+        recipe.weight_decay,
+        head_lr_scale=recipe.head_lr_scale,
+        label_smoothing=recipe.label_smoothing,
+        clip=recipe.clip,
+        crop=recipe.crop,
+        image=size,
+    )
+    chosen = {}
+    for core in cores:
+        asked = config.model.model_copy(update={"core": core})
+        starting = build.dense(config.model, len(found.classes))
+        starting.load_state_dict(model.state_dict())
+        for seed in range(seeds) if core == "random" else [0]:
+            chosen[core, seed] = build.core_order(asked, starting, plain, seed)
+    study = Study(
+        model,
+        _split(found.train, device),
+        _split(found.test, device),
+        mean,
+        std,
+        compiled=device.type == "cuda",
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    facts = {"gpu": gpu, "torch": torch.__version__, "data_sha256": found.sha256, "model": config.model.name}
+    facts |= {"config": config.model_dump(mode="json"), "epochs": epochs}
+    _same_study(out, facts)
+    done = _done(out)
+    for seed in range(seeds):
+        arms = [Arm(1.0, "dense", range(int(model.patch_embed.num_patches)), seed)]
+        for core in cores:
+            order = chosen[core, seed if core == "random" else 0]
+            arms += [Arm(ratio, core, order.ranking, seed) for ratio in ratios if ratio < 1.0]
+        for arm in arms:
+            if (arm.core, arm.ratio, seed) not in done:
+                record = {"dataset": config.data.kind, **study.run(arm, budget)}
+                with (out / "arms.jsonl").open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+                typer.echo(f"{arm.core} {arm.ratio:g} seed {seed}: top-1 {record['top1']:.2f} %", err=True)
+    return config.model.name
+
+
+def _same_study(out: Path, facts: dict[str, Any]) -> None:
+    """Start the folder's ``study.jsonl``, or check that the folder belongs to this study."""
+    file = out / "study.jsonl"
+    if file.exists():
+        if _study(out) != facts:
+            raise UsageError(
+                f"{out} holds a study of another configuration, data, device or torch: choose another --out"
+            )
+        return
+    try:
+        file.write_text(json.dumps(facts) + "\n")
+    except OSError as error:
+        raise EcpError(f"{file}: {error.strerror}") from error
+
+
+def _done(out: Path) -> set[tuple[str, float, int]]:
+    from bench.train_report import read_arms
+
+    if not (out / "arms.jsonl").exists():
+        return set()
+    return {(arm["core"], arm["ratio"], arm["seed"]) for arm in read_arms(out)}
+
+
+def _split(source: Source, device: Any) -> Any:
+    """All images of a split as bytes of one size in device memory."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from ecp.model.training.study import Split
+
+    pixels = []
+    for image in source.images:
+        if isinstance(image, np.ndarray):
+            pixels.append(image)
+        else:
+            with Image.open(image) as opened:
+                pixels.append(np.asarray(opened.convert("RGB")))
+    shapes = {p.shape for p in pixels}
+    if len(shapes) != 1:
+        raise UsageError(f"a study needs images of one size, here are {len(shapes)} sizes: use train instead")
+    return Split(torch.from_numpy(np.stack(pixels)).to(device), torch.tensor(source.labels, device=device))
