@@ -175,15 +175,16 @@ def gather_elements(c: NodeContext) -> str:
     if indices is not None:
         wrapped = np.where(indices < 0, indices + shape[axis], indices).astype(np.int64)
         return flat_gather(c, c.input(0), base + wrapped * strides[axis])
-    picked = _wrapped(c, c.input(1), shape[axis])
+    picked = wrapped_index(c, c.input(1), shape[axis])
     picked = c.emit("Add", c.emit("Mul", picked, c.add_const(strides[axis], like=picked)), c.add_const(base))
     return c.emit("GatherDyn", c.reshape(c.input(0), (math.prod(shape),)), picked, axis=0)
 
 
-def _wrapped(c: NodeContext, index: str, size: int) -> str:
+def wrapped_index(c: NodeContext, index: str, size: int) -> str:
     """A run-time index with negatives counted from the end, as int64."""
     index = index if c.type(index).dtype == "int64" else c.emit("Cast", index, to="int64")
-    return c.emit("Mod", index, c.add_const(np.array(size, np.int64)), fmod=0)
+    from_end = c.emit("Add", index, c.add_const(np.array(size, np.int64)))
+    return c.emit("Where", c.emit("Less", index, c.add_const(np.array(0, np.int64))), from_end, index)
 
 
 @converter("GatherND")
@@ -208,7 +209,7 @@ def gather_nd(c: NodeContext) -> str:
     flat = c.add_const(base)
     for j in range(depth):
         part = emit_slice(c, c.input(1), {len(target) - 1: (j, 1, 1)})
-        index = _wrapped(c, c.reshape(part, target[:-1]), shape[batch + j])
+        index = wrapped_index(c, c.reshape(part, target[:-1]), shape[batch + j])
         flat = c.emit("Add", flat, c.emit("Mul", index, c.add_const(strides[batch + j], like=index)))
     return c.emit("GatherDyn", rows, flat, axis=0)
 
