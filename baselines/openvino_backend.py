@@ -22,6 +22,7 @@ from baselines.common import (
     own_options,
     read_interface,
     require_local_cpu,
+    require_precision,
     verify_threads,
     zero_feeds,
 )
@@ -41,6 +42,7 @@ class OpenVinoBackend(Backend):
         except ImportError as exc:
             raise Unavailable("openvino is not installed; pip install openvino") from exc
         require_local_cpu(config, self.name)
+        require_precision(config, list(PRECISIONS), self.name)
         self._ov = openvino
         self._config = config
         self._interface: Interface = read_interface(onnx_path)

@@ -135,7 +135,7 @@ def converted_model(onnx_path: Path) -> Path:
 
 def raise_on_failure(text: str) -> None:
     """TNNTest ends with status 0 when an instance cannot be made: its error lines are the truth."""
-    errors = [line for line in text.splitlines() if re.search(r"failed:|is not support|#E/tnn", line)]
+    errors = [line for line in text.splitlines() if re.search(r"failed:|is not support|E/tnn:", line)]
     # The time line is printed through the error log too.
     errors = [line for line in errors if "time cost" not in line]
     if errors:
