@@ -122,6 +122,10 @@ for _name, (_package, _file, _summary) in COMMANDS.items():
         _add_command(_name, _package, _summary)
 
 
+# One worker per processor; a file stays in one worker, so that what its tests share is made once.
+PARALLEL = ("-n", "auto", "--dist", "loadfile")
+
+
 def _pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
     # One thread per library and worker: several pytest workers, each with a thread pool, only fight.
     _module(session, "pytest", *arguments, *session.posargs, OMP_NUM_THREADS="1", **environment)
@@ -130,7 +134,7 @@ def _pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
 @nox.session(**OWN)
 def tests(session: nox.Session) -> None:
     """The test suite without what needs special hardware or minutes."""
-    _pytest(session, "-m", "not gpu and not phone and not arm64 and not oclgrind and not slow", "-n", "auto")
+    _pytest(session, "-m", "not gpu and not phone and not arm64 and not oclgrind and not slow", *PARALLEL)
 
 
 @nox.session(default=False, **OWN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import median
 
 from rich import box
 from rich.console import Console
@@ -138,11 +139,22 @@ def _scientific(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
+def _cost(cells: Sequence[Cell]) -> str:
+    """What a block took and how much of it was the harness's own; nothing where nothing was measured."""
+    whole = [c.extra["block_wall_s"] for c in cells if c.extra.get("harness_s") is not None]
+    own = [c.extra["harness_s"] for c in cells if c.extra.get("harness_s") is not None]
+    if not own:
+        return ""
+    return (
+        f"\na block took {median(whole):.1f} s, of it {median(own):.1f} s the harness (process start, checks)"
+    )
+
+
 def print_cells(cells: Sequence[Cell], console: Console) -> None:
     """The table, then one line per cell that has no value, with its reason."""
     console.print(make_table(cells, wide=console.width >= WIDE))
     if cells and cells[0].metric == "latency":
-        console.print(LEGEND, markup=False, highlight=False, soft_wrap=True)
+        console.print(LEGEND + _cost(cells), markup=False, highlight=False, soft_wrap=True)
     for cell in cells:
         if cell.status != "measured":
             line = f"{cell.model} on {cell.backend}: {cell.status}: {cell.reason}"

@@ -97,10 +97,11 @@ def shown(cells: list, width: int = 80) -> str:
 def test_the_table_compares_with_ecp_and_fits_80_columns() -> None:
     other_case = dataclasses.replace(CASE, backend="onnxruntime", model="ecp_vit_tiny")
     ours = make_cell(dataclasses.replace(CASE, model="ecp_vit_tiny"), [block(0)], 1)
-    theirs = make_cell(other_case, [block(0, level=20.0, extra={})], 1)
+    theirs = make_cell(other_case, [block(0, level=20.0, extra={"block_wall_s": 4.0})], 1)
     assert speed_up(theirs, [ours, theirs]) == pytest.approx(20.295 / 10.295)
     assert speed_up(ours, [ours, theirs]) is None
     text = shown([ours, theirs])
+    assert "a block took 4.0 s, of it" in text
     assert "1.97x" in text and "62 (0)" in text and "1.0e-06" in text
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
 
