@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,16 +65,20 @@ def _write_json(path: Path | None, data: Any) -> bool:
     if str(path) == "-":
         sys.stdout.write(text)
         return True
-    _text(path, text)
+    with _writing(path):
+        path.write_text(text, encoding="utf-8")
     return False
 
 
-def _text(path: Path, text: str) -> None:
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Turn what a file system refuses into one line."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; choose a writable place") from error
+        raise UsageError(
+            f"cannot write {place}: {error.strerror or error}; choose a writable place"
+        ) from error
 
 
 @app.command()
@@ -82,13 +88,13 @@ def audit(out: Out = None, json: Json = None) -> None:
     Example: python -m reports audit --out build/audit
     """
     from reports.audit import audit_all, render
+    from reports.report import write_audit
 
     rows = audit_all()
     taken = _write_json(json, [r.as_row() for r in rows])
     if out:
-        _text(out / "audit.md", render.markdown(rows))
-        _text(out / "audit.csv", render.csv_text(rows))
-        _text(out / "audit.json", render.json_text(rows))
+        with _writing(out):
+            write_audit(out)
         print(f"audit of {len(rows)} claims: {out}", file=sys.stderr)
     elif not taken:
         print(render.markdown(rows), end="")
@@ -100,6 +106,7 @@ def tables(device: Device = None, records: Records = None, out: Out = None, json
 
     Example: python -m reports tables --device local --out build/tables
     """
+    from reports.report import write_tables
     from reports.tables import render
     from reports.tables.build import every
 
@@ -109,11 +116,8 @@ def tables(device: Device = None, records: Records = None, out: Out = None, json
     if not taken and not out:
         print("\n".join(map(render.markdown, built)) + "\n" + render.legend(), end="")
     if out:
-        for table in built:
-            name = measured.slug(table.id)
-            _text(out / f"{name}.md", render.markdown(table))
-            _text(out / f"{name}.tex", render.latex(table))
-            _text(out / f"{name}.csv", render.to_csv(render.csv_rows(table)))
+        with _writing(out):
+            write_tables(built, out)
         print(f"{len(built)} tables as Markdown, LaTeX and CSV: {out}", file=sys.stderr)
 
 
@@ -136,10 +140,8 @@ def figures(
         if isinstance(figure, Missing):
             print(f"not drawn: {figure.title}: {figure.why}; run {figure.command}", file=sys.stderr)
             continue
-        try:
+        with _writing(out):
             export.write(figure, out)
-        except OSError as error:
-            raise UsageError(f"cannot write to {out}: {error.strerror}; choose a writable folder") from error
         count += 1
     print(f"{count} figures: {out}", file=sys.stderr)
 
@@ -150,22 +152,16 @@ def site(records: Records = None, out: Annotated[Path, typer.Option("--out")] = 
 
     Example: python -m reports site --records results --out site
     """
-    _build_site(_store(records), out)
+    from reports.report import write_site
+
+    with _writing(out):
+        built = write_site(_store(records), out)
+    _say_site(built)
 
 
-def _build_site(store: measured.Store, out: Path) -> None:
-    from reports.site import build
-    from reports.site.check import check
-
-    built = build(store, out)
-    problems = check(out)
-    if problems:
-        raise EcpError(f"{len(problems)} problems in the site, first: {problems[0]}")
-    size = built.bytes / 1e6
-    print(
-        f"{len(built.pages)} pages, {size:.1f} MB: open {(out / 'index.html').resolve().as_uri()}",
-        file=sys.stderr,
-    )
+def _say_site(built: Any) -> None:
+    place = (built.folder / "index.html").resolve().as_uri()
+    print(f"{len(built.pages)} pages, {built.bytes / 1e6:.1f} MB: open {place}", file=sys.stderr)
 
 
 @app.command()
@@ -176,14 +172,12 @@ def report(
 
     Example: python -m reports report --out build/report
     """
-    from reports import summary
+    from reports.report import write
 
-    store = _store(records)
-    audit(out=out / "audit")
-    tables(records=records, out=out / "tables")
-    _build_site(store, out / "site")
-    _text(out / "summary.md", summary.markdown(store))
-    print(f"figures: {out / 'site' / 'figures'}; summary: {out / 'summary.md'}", file=sys.stderr)
+    with _writing(out):
+        done = write(_store(records), out)
+    print(f"{done.claims} claims, {done.tables} tables, summary: {out / 'summary.md'}", file=sys.stderr)
+    _say_site(done.site)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from bench.plan import Case
 from bench.records import STATUSES, BlockRecord, read_records
 from reports import trained
 
-Key = tuple[str, str, str, str, str, str]
+Key = tuple[str, str, str, str, str, str, str]
 COMMITTED = Path(__file__).parent / "records"
 DEFAULT_RATIO = 0.8
 # The compiler's passes that an ablation turns off one by one.
@@ -62,7 +62,21 @@ class Measured:
     @property
     def key(self) -> Key:
         """What the cell is about; two runs' cells with equal keys measured the same thing."""
-        return (self.device, self.backend, self.model, self.precision, self.metric, self.variant)
+        return (
+            self.device,
+            self.backend,
+            self.model,
+            self.precision,
+            self.metric,
+            self.variant,
+            self.dataset,
+        )
+
+    @property
+    def dataset(self) -> str:
+        """Name of the labelled data set, or an empty string."""
+        found = self.extra.get("dataset", "")
+        return str(found.get("name", "") if isinstance(found, Mapping) else found)
 
     @property
     def slug(self) -> str:

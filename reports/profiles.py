@@ -78,12 +78,6 @@ def miss_rate(cell: Measured, level: str) -> float | None:
     return _float(lowered.get(level.lower()))
 
 
-def dataset(cell: Measured) -> str:
-    """Name of the labelled data set, or an empty string."""
-    found = cell.extra.get("dataset", "")
-    return str(found.get("name", "") if isinstance(found, Mapping) else found)
-
-
 def percent(cell: Measured) -> float | None:
     """The cell's accuracy in %, whatever unit it was recorded in."""
     if cell.value is None:

@@ -233,14 +233,15 @@ def _announce(steps: list[Step], state: State, asked: Asked) -> None:
 
 
 def _finish(asked: Asked, steps: list[Step], state: State) -> None:
-    from reports import cli, summary
+    from reports import report, summary
 
     store = measured.load(asked.out / "results")
-    cli.report(records=asked.out / "results", out=asked.out / "report")
+    done = report.write(store, asked.out / "report")
     text = summary.markdown(store, asked.device)
     text += "\n## Steps\n\n" + "\n".join(state.line(s) for s in steps) + "\n"
     (asked.out / "summary.md").write_text(text, encoding="utf-8")
-    print(f"\none page: {asked.out / 'summary.md'}", file=sys.stderr)
+    print(f"\nsite: {(done.site.folder / 'index.html').resolve().as_uri()}", file=sys.stderr)
+    print(f"one page: {asked.out / 'summary.md'}", file=sys.stderr)
 
 
 class State:

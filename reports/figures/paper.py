@@ -13,7 +13,7 @@ from reports import costs, numbers
 from reports.figures import style
 from reports.figures.base import Figure, Missing
 from reports.measured import Measured, Store, base_name, core_ratio
-from reports.profiles import dataset, percent
+from reports.profiles import percent
 from reports.tables.find import FRAMEWORKS
 
 ON_GRAPH = 24  # nodes of the drawn graphs: enough to see the structure, few enough to see the edges
@@ -319,7 +319,8 @@ def _accuracy_row(cell: Measured) -> dict[str, Any]:
         "ratio": 1.0 if ratio is None else ratio,
         "top1": percent(cell),
         "source": "measured",
-        "dataset": dataset(cell),
+        "dataset": cell.dataset,
+        "choice": cell.variant,
         "low": cell.ci[0] if cell.ci else None,
         "high": cell.ci[1] if cell.ci else None,
         "run": cell.run,
@@ -327,12 +328,13 @@ def _accuracy_row(cell: Measured) -> dict[str, Any]:
 
 
 def _curves(axis: Any, rows: list[dict[str, Any]], title: str) -> None:
-    series = list(dict.fromkeys((r["model"], r["dataset"]) for r in rows))
-    for k, (model, data) in enumerate(series):
-        mine = sorted(
-            (r for r in rows if (r["model"], r["dataset"]) == (model, data)), key=lambda r: r["ratio"]
+    series = list(dict.fromkeys((r["model"], r["dataset"], r.get("choice", "")) for r in rows))
+    for k, (model, data, choice) in enumerate(series):
+        same = (r for r in rows if (r["model"], r["dataset"], r.get("choice", "")) == (model, data, choice))
+        mine = sorted(same, key=lambda r: r["ratio"])
+        label = ", ".join(
+            filter(None, (model.removeprefix("ecp_"), data if data != "imagenet" else "", choice))
         )
-        label = model.removeprefix("ecp_") + (f", {data}" if data != "imagenet" else "")
         face = style.CYCLE[k % len(style.CYCLE)]
         axis.plot(
             [r["ratio"] for r in mine],
@@ -348,4 +350,4 @@ def _curves(axis: Any, rows: list[dict[str, Any]], title: str) -> None:
     axis.set_title(title)
     axis.set_xlabel("core ratio (1.0: vanilla ViT)")
     axis.set_ylabel("top-1, %")
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower right", fontsize=6.5 if len(series) > 3 else 8)

