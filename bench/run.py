@@ -243,7 +243,10 @@ def _settled(case: Case, records: Sequence[BlockRecord]) -> bool:
 def _prepare(models: set[str], console: Console) -> dict[str, Prepared]:
     prepared = {}
     for name in sorted(models):
-        with console.status(f"{name}: export, inputs and float64 reference (once, then cached)"):
+        what = f"preparing {name}: ONNX file, inputs, float64 reference (once, then cached)"
+        if not console.is_terminal:
+            console.print(what, markup=False, highlight=False, soft_wrap=True)
+        with console.status(what):
             prepared[name] = prepare(name)
     return prepared
 
