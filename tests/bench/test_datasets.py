@@ -1,0 +1,221 @@
+"""Every layout on a tiny tree of the same form; damage, duplicates, leaks, preprocessing."""
+
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.datasets import arrays, base, folders, preprocess
+from bench.datasets.registry import open_dataset
+from ecp.errors import UsageError
+
+
+def picture(path, colour, size=8, mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fill = colour if mode == "RGB" else colour[0]
+    Image.new(mode, (size, size), fill).save(path)
+
+
+def test_digits_need_no_download_and_are_complete():
+    data = open_dataset("digits", None, None)
+    assert (len(data.items), len(data.classes), data.expected) == (1797, 10, 1797)
+    assert data.items[0].label == 0
+    assert np.asarray(data.items[0].picture()).shape == (8, 8, 3)
+    assert np.asarray(data.items[0].picture()).max() == 239
+    assert data.content == open_dataset("digits", None, None).content
+
+
+def test_image_folder_numbers_sorted_classes_and_takes_the_evaluation_split(tmp_path):
+    for split in ("train", "val"):
+        picture(tmp_path / split / "zebra/1.png", (1, 2, 3))
+        picture(tmp_path / split / "ant/2.PNG", (4, 5, 6))
+        (tmp_path / split / "ant/notes.txt").write_text("no picture")
+    data = folders.image_folder(tmp_path)
+    assert (data.split, data.classes) == ("val", ("ant", "zebra"))
+    assert [(i.name, i.label) for i in data.items] == [("ant/2.PNG", 0), ("zebra/1.png", 1)]
+    assert folders.image_folder(tmp_path, "train").split == "train"
+    with pytest.raises(base.DatasetError, match="no split 'tset'; it has train, val"):
+        folders.image_folder(tmp_path, "tset")
+
+
+def test_content_hash_sees_bytes_and_labels(tmp_path):
+    picture(tmp_path / "a/1.png", (1, 1, 1))
+    picture(tmp_path / "b/2.png", (2, 2, 2))
+    first = folders.image_folder(tmp_path).content
+    picture(tmp_path / "b/2.png", (3, 3, 3))
+    assert folders.image_folder(tmp_path).content != first
+
+
+def test_a_picture_under_two_classes_is_left_out_and_told(tmp_path):
+    picture(tmp_path / "a/1.png", (9, 9, 9))
+    picture(tmp_path / "b/2.png", (9, 9, 9))
+    picture(tmp_path / "b/3.png", (1, 1, 1))
+    data = folders.image_folder(tmp_path)
+    assert [i.name for i in data.items] == ["b/3.png"]
+    assert data.notes == ("2 pictures left out: the same bytes stand under two classes",)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The published layout with 3 classes and 6 validation pictures, one of them also a training picture."""
+    root = tmp_path / "tiny-imagenet-200"
+    ids = ["n03", "n01", "n02"]
+    rows = []
+    for n in range(6):
+        mode = "L" if n == 5 else "RGB"
+        picture(root / f"val/images/val_{n}.JPEG", (40 * n, 10, 200), 64, mode)
+        rows.append(f"val_{n}.JPEG\t{ids[n % 3]}\t0\t0\t62\t62")
+    (root / "val/val_annotations.txt").write_text("\n".join(rows) + "\n")
+    (root / "wnids.txt").write_text("\n".join(ids))
+    leaked = (root / "val/images/val_2.JPEG").read_bytes()
+    (root / "train/n02/images").mkdir(parents=True)
+    (root / "train/n02/images/x.JPEG").write_bytes(leaked)
+    return root
+
+
+def test_tiny_imagenet_as_published(tiny):
+    data = open_dataset("tiny-imagenet-200", tiny, None)
+    assert data.classes == ("n01", "n02", "n03")
+    assert [(i.name[-6:-5], i.label) for i in data.items] == [
+        ("0", 2),
+        ("1", 0),
+        ("3", 2),
+        ("4", 0),
+        ("5", 1),
+    ]
+    assert "1 pictures left out: the same bytes stand in the training folder" in data.notes
+    assert "3 classes, Tiny-ImageNet has 200" in data.problems
+    assert "6 pictures, a complete copy has 10000" in data.problems
+    grey = data.items[-1].picture()
+    assert grey.mode == "RGB"
+
+
+def test_tiny_imagenet_with_missing_pictures_and_damaged_annotations(tiny):
+    (tiny / "val/images/val_4.JPEG").unlink()
+    data = open_dataset("tiny-imagenet-200", tiny, None)
+    assert any("1 annotated pictures are missing, the first val_4.JPEG" in p for p in data.problems)
+    with (tiny / "val/val_annotations.txt").open("a") as stream:
+        stream.write("val_6.JPEG\n")
+    with pytest.raises(base.DatasetError, match="damaged"):
+        open_dataset("tiny-imagenet-200", tiny, None)
+
+
+def test_imagenet_1k_is_checked_by_count_and_synset_names(tmp_path):
+    picture(tmp_path / "val/n01440764/a.JPEG", (1, 1, 1))
+    picture(tmp_path / "val/dogs/b.JPEG", (2, 2, 2))
+    problems = " ".join(open_dataset("imagenet-1k", tmp_path, None).problems)
+    assert "2 class folders, ImageNet-1K has 1000" in problems
+    assert "not synsets: dogs" in problems
+    assert "2 pictures, a complete copy has 50000" in problems
+
+
+def write_cifar(folder, file, key, count=7):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (count, 3072), dtype=np.uint8)
+    labels = [int(v) for v in rng.integers(0, 10, count)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_bytes(pickle.dumps({"data": pixels, key: labels}))
+    return pixels, labels
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "file", "key"),
+    [
+        ("cifar10", "cifar-10-batches-py", "test_batch", "labels"),
+        ("cifar100", "cifar-100-python", "test", "fine_labels"),
+    ],
+)
+def test_cifar_layout(tmp_path, name, folder, file, key):
+    pixels, labels = write_cifar(tmp_path / folder, file, key)
+    data = open_dataset(name, tmp_path, None)
+    assert [i.label for i in data.items] == labels
+    shown = np.asarray(data.items[2].picture())
+    assert (shown[1, 5] == pixels[2].reshape(3, 32, 32)[:, 1, 5]).all()
+    assert any("MD5" in p for p in data.problems)
+    assert any("complete copy has 10000" in p for p in data.problems)
+    assert open_dataset(name, tmp_path / folder, None).content == data.content
+
+
+def test_md5_of_the_published_file_passes(tmp_path, monkeypatch):
+    write_cifar(tmp_path / "cifar-10-batches-py", "test_batch", "labels")
+    md5 = hashlib.md5((tmp_path / "cifar-10-batches-py/test_batch").read_bytes()).hexdigest()
+    monkeypatch.setattr(arrays, "CIFAR10_TEST", {"test_batch": md5})
+    assert not any("MD5" in p for p in open_dataset("cifar10", tmp_path, None).problems)
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("ran code from a data file",))
+
+
+@pytest.mark.parametrize("content", [pickle.dumps({"data": Evil(), "labels": []}), b"junk", b""])
+def test_hostile_or_damaged_pickles_are_refused_and_run_nothing(tmp_path, content, capsys):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(content)
+    with pytest.raises(base.DatasetError, match="unpack the archive again"):
+        open_dataset("cifar10", tmp_path, None)
+    assert "ran code" not in capsys.readouterr().out
+
+
+def test_stl10_is_column_major_and_labels_start_at_zero(tmp_path):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (4, 3, 96, 96), dtype=np.uint8)
+    (tmp_path / "stl10_binary").mkdir()
+    (tmp_path / "stl10_binary/test_X.bin").write_bytes(pixels.tobytes())
+    (tmp_path / "stl10_binary/test_y.bin").write_bytes(bytes([1, 10, 3, 4]))
+    data = open_dataset("stl10", tmp_path, None)
+    assert [i.label for i in data.items] == [0, 9, 2, 3]
+    # Row 7, column 11 of the picture lies at [11, 7] in the file.
+    assert (np.asarray(data.items[1].picture())[7, 11] == pixels[1, :, 11, 7]).all()
+    (tmp_path / "stl10_binary/test_y.bin").write_bytes(bytes([1]))
+    with pytest.raises(base.DatasetError, match="do not belong together"):
+        open_dataset("stl10", tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "said"),
+    [
+        ("cifar11", None, "did you mean cifar10"),
+        ("stl10", None, "needs its folder"),
+        ("stl10", "nowhere", "is not a folder"),
+        ("cifar10", ".", "holds no cifar-10-batches-py/test_batch"),
+        ("imagefolder", ".", "holds no pictures in class folders"),
+        ("digits", ".", "takes no --data"),
+    ],
+)
+def test_wrong_requests_say_what_to_do(tmp_path, name, path, said):
+    with pytest.raises(UsageError, match=said):
+        open_dataset(name, path and tmp_path / path, None)
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    picture(tmp_path / "a/good.png", (1, 2, 3))
+    whole = (tmp_path / "a/good.png").read_bytes()
+    (tmp_path / "a/bad.png").write_bytes(whole[: len(whole) // 2])
+    data = folders.image_folder(tmp_path)
+    with pytest.raises(base.CorruptImage, match=r"bad\.png"):
+        data.items[0].picture()
+
+
+def test_small_pictures_are_enlarged_whole_and_large_ones_cropped_in_the_centre():
+    corner = np.zeros((8, 8, 3), np.uint8)
+    corner[0, 0] = 255
+    grown = preprocess.to_input(base.from_array(corner), 32, (0, 0, 0), (1, 1, 1))
+    assert grown.shape == (3, 32, 32)
+    assert grown[0, 0, 0] > 0.9
+    large = np.zeros((400, 600, 3), np.uint8)
+    large[:, 280:320] = 255
+    cut = preprocess.to_input(base.from_array(large), 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert cut.shape == (3, 224, 224)
+    assert cut[0, 112, 112] == pytest.approx(1.0, abs=0.02)
+    assert cut[0, 112, 0] == pytest.approx(-1.0, abs=0.02)
+
+
+def test_subset_is_seeded_and_in_order():
+    items = tuple(range(100))
+    assert base.subset(items, 10, 1) == base.subset(items, 10, 1)
+    assert list(base.subset(items, 10, 1)) == sorted(base.subset(items, 10, 1))
+    assert base.subset(items, 10, 1) != base.subset(items, 10, 2)
+    assert base.subset(items, None, 1) == items
