@@ -38,6 +38,8 @@ COMMANDS = {
     "compare": ("bench", "bench/compare.py", "Compare two revisions or runs, interleaved."),
     "regress": ("bench", "bench/regress.py", "Gate: has anything become slower?"),
     "history": ("bench", "bench/history.py", "What was measured so far."),
+    "limits": ("bench", "bench/limits.py", "Largest image size and batch that each backend runs."),
+    "tune-baselines": ("bench", "bench/tune_baselines.py", "Best threads and precision of each backend."),
     "roofline": ("bench", "bench/roofline.py", "Achieved against attainable speed."),
     "audit": ("reports", "reports/audit.py", "Published claims, arithmetic checked."),
     "tables": ("reports", "reports/tables.py", "Every table of the paper, published beside measured."),
@@ -159,6 +161,18 @@ def phone(session: nox.Session) -> None:
 def arm64(session: nox.Session) -> None:
     """Tests that run the native runner on arm64 under qemu."""
     _pytest(session, "-m", "arm64")
+
+
+def _add_runner(preset: str) -> None:
+    def build(session: nox.Session) -> None:
+        _module(session, "ecp.native", preset)
+
+    build.__doc__ = f"Build the native runner for {preset}; prints the binary's path."
+    nox.session(build, name=f"native-{preset}", default=False, **OWN)
+
+
+for _preset in ("host", "aarch64-linux-gnu", "android-arm64"):
+    _add_runner(_preset)
 
 
 @nox.session(default=False, **OWN)
