@@ -49,6 +49,7 @@ class EcpBackend(Backend):
             "origin": self._origin,
             "threads": session.threads,
             "driver": session.driver_version,
+            "schedule": session.bundle.plan.get("schedule", {}),
             "switches": self._switches,
         }
         version = _sources_hash()[:12]
@@ -101,11 +102,22 @@ def bundle_folder(onnx_path: Path, device: Any, config: RunConfig) -> tuple[Path
     ``device`` is the :class:`ecp.runtime.devices.OpenCLDevice` to compile for.
     """
     import ecp
+    from ecp.compiler import default_schedule
+    from ecp.tune.cache import lookup
 
     switches = _switches(config)
     sha = config.options.get("model_sha256") or hashlib.sha256(onnx_path.read_bytes()).hexdigest()
+    tuned = lookup(device, sha, config.precision, default_schedule(device))
     text = repr(
-        (sha, config.device, device.identity, config.precision, sorted(switches.items()), _sources_hash())
+        (
+            sha,
+            config.device,
+            device.identity,
+            config.precision,
+            sorted(switches.items()),
+            tuned,
+            _sources_hash(),
+        )
     )
     folder = cache_dir("ecp", hashlib.sha256(text.encode()).hexdigest()[:24])
     if (folder / "plan.json").is_file():

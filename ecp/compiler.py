@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from ecp.passes.rewrite import is_view
 from ecp.passes.storage import place
 from ecp.runtime.bundle import Bundle, Report
 from ecp.runtime.devices import OpenCLDevice, resolve
+from ecp.tune.cache import lookup
 
 PRECISIONS = ("fp32", "fp16")
 
@@ -52,13 +54,17 @@ def compile_onnx(
     began = time.perf_counter()
     target = device if isinstance(device, OpenCLDevice) else resolve(device)
     graph = import_onnx(model, dims=dict(dims) if dims else None)
-    row = schedule or schedule_for(target.device_class, _vector_width(target))
+    sha256 = _sha256(model)
+    tuned = schedule or lookup(target, sha256, precision, default_schedule(target))
+    row = tuned or default_schedule(target)
     bundle = compile_graph(
         graph, target.device_class, precision, row,
         eliminate=eliminate, fuse=fuse, layout_choice=layout_choice, memory_plan=memory_plan,
     )  # fmt: skip
     bundle.plan["device"] = target.name
-    bundle.plan["model"] = {"name": name or graph.name, "sha256": _sha256(model)}
+    bundle.plan["model"] = {"name": name or graph.name, "sha256": sha256}
+    source = "given" if schedule else "tuned on this device" if tuned else "shipped"
+    bundle.plan["schedule"] = {"source": source, **asdict(row)}
     bundle.plan["report"]["compile_seconds"] = round(time.perf_counter() - began, 3)
     return bundle
 
@@ -75,7 +81,12 @@ def compile_graph(
     memory_plan: bool = True,
 ) -> Bundle:
     """Compile an imported graph for a device class; needs no device."""
-    options: dict[str, Any] = {"eliminate": eliminate, "fuse": fuse, "layout_choice": layout_choice, "memory_plan": memory_plan}
+    options: dict[str, Any] = {
+        "eliminate": eliminate,
+        "fuse": fuse,
+        "layout_choice": layout_choice,
+        "memory_plan": memory_plan,
+    }
     # One persistent kernel for the whole ViT where the device class has it; else (a sentence says why) launches.
     whole: Any = "an idea is switched off"
     if device_class == "nvidia" and precision == "fp16" and all(options.values()):
@@ -135,12 +146,15 @@ def sample(port: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 2, size=prod(port["shape"])).reshape(port["shape"]).astype(port["dtype"])
 
 
+def default_schedule(device: OpenCLDevice) -> Schedule:
+    """The shipped schedule row for a device."""
+    return schedule_for(device.device_class, _vector_width(device))
+
+
 def _vector_width(device: OpenCLDevice) -> int:
     return int(getattr(device.handle, "native_vector_width_float", 16) or 16)
 
 
 def _sha256(model: str | Path | bytes) -> str:
-    import hashlib
-
     data = model if isinstance(model, bytes) else Path(model).read_bytes()
     return hashlib.sha256(data).hexdigest()

@@ -27,7 +27,8 @@ Reads = Callable[[Reader, list[Expr], Expr, Expr], str]
 class Contraction:
     """``read_a(reader, batch, m, k)`` gives C text; ``weights`` is [batch, K, N] when b is constant.
 
-    ``k_shape``: extents of the reduction, outer to inner; vectors run along the innermost.
+    ``k_shape``: extents of the reduction, outer to inner; vectors run along the innermost. ``sweep``: rows that
+    follow each other read neighbouring memory at the same k (patches of a channels-first image).
     ``norm``: (LayerNormalization node) applied to the rows of a, ``source`` being its input.
     """
 
@@ -47,6 +48,7 @@ class Contraction:
     norm: Node | None = None
     a_value: str = ""
     k_shape: tuple[int, ...] = ()
+    sweep: bool = False
 
     @property
     def flops(self) -> int:
@@ -146,5 +148,5 @@ def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
     batch = (groups,) if groups > 1 else ()
     return Contraction(
         anchor, tail, value, batch, prod(rows), per_out, prod(reduce_shape), read_a, place, weights, w, read_b, bias, None, x,
-        reduce_shape,
+        reduce_shape, not last,
     )  # fmt: skip

@@ -135,7 +135,9 @@ class _Product:
         if t.chunks > 1:
             k.emit(f"float sums[{t.tiles * t.mr * t.panels * t.nr * t.vec}];")
         with k.block(f"for (int chunk = 0; chunk < {t.chunks}; ++chunk)" if t.chunks > 1 else ""):
-            if self.pack:
+            if self.pack and c.sweep:
+                self._sweep_rows()
+            elif self.pack:
                 with k.block(f"for ({tile_range})"):
                     self._rows_of_tile()
                     self._pack_rows()
@@ -200,16 +202,34 @@ class _Product:
             # Read the normalisation's input instead: its output never exists in memory.
             reader.known = {}
             reader.redirect = {c.norm.output: c.norm.inputs[0]}
-        shape = self._piece_shape()
         with ExitStack() as loops:
-            steps = []
-            for d, extent in enumerate(shape):
-                count = extent // width if d == len(shape) - 1 else extent
-                # Unrolling these loops would only make the build slower.
-                k.emit("#pragma unroll 1")
-                loops.enter_context(k.block(f"for (int k{d} = 0; k{d} < {count}; ++k{d})"))
-                steps.append(var(f"k{d}", count) * (width if d == len(shape) - 1 else 1))
-            self._copy_step(reader, row, linearize(steps, shape), width, pitch)
+            at = self._k_loops(loops, width)
+            self._copy_step(reader, row, at, width, f"rows + i*{pitch}")
+
+    def _k_loops(self, loops: ExitStack, width: int) -> Expr:
+        """Open loops over one piece of the reduction in steps of ``width``; the first k of a step."""
+        k, shape = self.kernel, self._piece_shape()
+        steps = []
+        for d, extent in enumerate(shape):
+            count = extent // width if d == len(shape) - 1 else extent
+            # Unrolling these loops would only make the build slower.
+            k.emit("#pragma unroll 1")
+            loops.enter_context(k.block(f"for (int k{d} = 0; k{d} < {count}; ++k{d})"))
+            steps.append(var(f"k{d}", count) * (width if d == len(shape) - 1 else 1))
+        return linearize(steps, shape)
+
+    def _sweep_rows(self) -> None:
+        """Pack with the rows innermost: consecutive patches lie beside each other in the image's rows."""
+        c, t, k = self.c, self.t, self.kernel
+        width = self._pack_width()
+        reader = Reader(self.env, k, width)
+        rows = t.tiles * t.mr
+        with ExitStack() as loops:
+            at = self._k_loops(loops, width)
+            loops.enter_context(k.block(f"for (int i = 0; i < {rows}; ++i)"))
+            k.emit(f"const int row = min(block*{rows} + i, {c.m - 1});")
+            row = var("row", c.m)
+            self._copy_step(reader, row, at, width, f"packed + i*{self._padded_k()}")
 
     def _piece_shape(self) -> tuple[int, ...]:
         """Extents of one piece of the reduction."""
@@ -219,10 +239,10 @@ class _Product:
         """First k of the current chunk."""
         return var("chunk", self.t.chunks) * self.kc
 
-    def _copy_step(self, reader: Reader, row: Expr, at: Expr, width: int, pitch: int) -> None:
+    def _copy_step(self, reader: Reader, row: Expr, at: Expr, width: int, base: str) -> None:
         full = at + self._chunk_start()
         text = self.c.read_a(reader, self.batch, row, full + lane(width) if width > 1 else full)
-        where = f"rows + i*{pitch} + {reader.index(at)}"
+        where = f"{base} + {reader.index(at)}"
         self.kernel.emit(f"vstore{width}({text}, 0, {where});" if width > 1 else f"({where})[0] = {text};")
 
     def _normalise(self, pitch: int) -> None:

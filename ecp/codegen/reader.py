@@ -89,7 +89,12 @@ class Reader:
             if key in scope.memo:
                 return scope.memo[key]
         node = self.env.made.get(value)
-        if node is not None and value not in self.env.storage and is_view(node) and node.op not in ("Pad", "Concat"):
+        if (
+            node is not None
+            and value not in self.env.storage
+            and is_view(node)
+            and node.op not in ("Pad", "Concat")
+        ):
             return self.read(node.inputs[0], self._pulled(node, value, coords))
         text = self._read(value, coords)
         return self.kernel.define(self.ctype(value), text, key)
@@ -262,7 +267,10 @@ class Reader:
         axis, ctype = node.attrs["axis"], self.ctype(node.output)
         if self.width > 1 and coords[axis].depends_on(self.lane):
             scalar = Reader(self.env, self.kernel, 1)
-            parts = [scalar._concat(node, [c.substitute({self.lane: i}) for c in coords]) for i in range(self.width)]
+            parts = [
+                scalar._concat(node, [c.substitute({self.lane: i}) for c in coords])
+                for i in range(self.width)
+            ]
             return f"(float{self.width})({', '.join(parts)})"
         name, start = self.kernel.name("p"), 0
         at = self.kernel.define("int", self.index(coords[axis]))

@@ -24,9 +24,9 @@ class Schedule:
     pack_bytes: int = 1 << 20
     stream_bytes: int = 1 << 20
     chunk_k: int = 768
-    items: int = 3
+    items: int = 1
     unroll: int = 4
-    attention_q: int = 2
+    attention_q: int = 1
     attention_k: int = 12
     wg: tuple[int, int] = (1, 1)
     cpu: bool = True

@@ -55,7 +55,9 @@ class Bundle:
     @property
     def sha256(self) -> str:
         """Hash of the plan and the sources: what runs, without the weights."""
-        text = json.dumps({k: v for k, v in self.plan.items() if k not in ("report", "golden")}, sort_keys=True)
+        text = json.dumps(
+            {k: v for k, v in self.plan.items() if k not in ("report", "golden")}, sort_keys=True
+        )
         return hashlib.sha256((text + repr(sorted(self.sources.items()))).encode()).hexdigest()
 
     def save(self, folder: str | Path) -> Path:

@@ -46,7 +46,7 @@ class Session:
         name = device or bundle.plan.get("device", "local")
         self.device = name if isinstance(name, OpenCLDevice) else resolve(name)
         self._check_class()
-        handle = _fission(cl, self.device, threads)
+        handle = sub_device(cl, self.device, threads)
         self.threads = handle.max_compute_units if self.device.device_class == "cpu" else None
         self._context = cl.Context([handle])
         self._queue = cl.CommandQueue(self._context, handle)
@@ -241,7 +241,7 @@ def _check_names(feeds: Mapping[str, np.ndarray], ports: Mapping[str, Any]) -> N
         raise InputError(f"{', '.join(words)}; the model's inputs are {', '.join(sorted(ports))}")
 
 
-def _fission(cl: Any, device: OpenCLDevice, threads: int | None) -> Any:
+def sub_device(cl: Any, device: OpenCLDevice, threads: int | None) -> Any:
     """The device itself, or its sub-device with ``threads`` compute units."""
     if threads is None or threads == device.compute_units:
         return device.handle

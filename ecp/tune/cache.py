@@ -1,0 +1,80 @@
+"""Results of schedule searches on disk: one small JSON file per device, driver, model, precision and compiler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ecp.codegen.schedule import Schedule
+from ecp.runtime.devices import OpenCLDevice
+from ecp.runtime.icd import cache_dir
+
+
+@dataclass
+class Entry:
+    """State of one search. ``tried`` maps the text of a candidate to its time ratio to the default schedule.
+
+    A ratio is None where the candidate gave a wrong result or did not build. ``best`` holds the fields that
+    differ from the default.
+    """
+
+    key: str
+    best: dict[str, Any] = field(default_factory=dict)
+    ratio: float = 1.0
+    tried: dict[str, float | None] = field(default_factory=dict)
+    complete: bool = False
+
+
+@lru_cache(maxsize=1)
+def sources_hash() -> str:
+    """Hash of the code generator: a schedule found for other kernels says nothing about these."""
+    root = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for folder in ("codegen", "passes", "index"):
+        for path in sorted((root / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def key_of(device: OpenCLDevice, model_sha256: str, precision: str, threads: int | None) -> str:
+    """Cache key with everything that the answer depends on."""
+    text = "|".join([device.identity, model_sha256, precision, str(threads), sources_hash()])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def load(key: str) -> Entry:
+    """The stored state, or a fresh one; an unreadable file counts as none."""
+    path = _path(key)
+    try:
+        data = json.loads(path.read_text())
+        return Entry(**{f.name: data[f.name] for f in fields(Entry) if f.name in data})
+    except (OSError, ValueError, KeyError, TypeError):
+        return Entry(key)
+
+
+def store(entry: Entry) -> None:
+    """Write the state in one step, so that an interrupted search loses at most its last candidate."""
+    path = _path(entry.key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(asdict(entry), indent=1))
+    partial.replace(path)
+
+
+def lookup(
+    device: OpenCLDevice, model_sha256: str, precision: str, default: Schedule, threads: int | None = None
+) -> Schedule | None:
+    """The tuned schedule, None where the model was never tuned here or the default won."""
+    from dataclasses import replace
+
+    entry = load(key_of(device, model_sha256, precision, threads))
+    return replace(default, **entry.best) if entry.best else None
+
+
+def _path(key: str) -> Path:
+    return cache_dir() / "tune" / f"{key}.json"
