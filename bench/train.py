@@ -148,7 +148,10 @@ def run(config: TrainConfig, out: Path, resume: bool) -> dict[str, Any]:
 
 def _core_order(config: TrainConfig, out: Path, resume: bool, model: Any, images: Any) -> Any:
     """The core order (None at ratio 1.0), chosen once and kept in ``core.json`` for the resumed run."""
+    import numpy as np
+
     from ecp.model.corechoice import CoreOrder
+    from ecp.model.corefigure import draw
     from ecp.model.training import build
 
     if config.model.core_ratio == 1.0:
@@ -159,6 +162,9 @@ def _core_order(config: TrainConfig, out: Path, resume: bool, model: Any, images
     order = build.core_order(config.model, model, images, config.seed)
     if int(os.environ.get("RANK", "0")) == 0:
         order.save(saved)
+        shown = [images[i][0].permute(1, 2, 0).numpy() for i in range(min(4, len(images)))]
+        pictures = [(p - p.min()) / max(float(np.ptp(p)), 1e-6) for p in shown]
+        draw([order], config.model.core_ratio, pictures, out / "cores.png")
     return order
 
 

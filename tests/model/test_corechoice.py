@@ -99,3 +99,14 @@ def test_distilled_deit_has_a_per_image_form():
     vit = timm.create_model("deit_tiny_distilled_patch16_224", img_size=64, depth=2).eval()
     with torch.no_grad():
         assert torch.allclose(to_ecp_per_image(vit, 1.0)(image()), vit(image()), atol=1e-5)
+
+
+def test_figure_leaves_exactly_the_core_bright(tmp_path):
+    from ecp.model.corefigure import draw, shade
+
+    order = choose("random", build(), seed=1)
+    shown = shade(np.ones((64, 64, 3)), order, 0.25)
+    patches = shown.reshape(4, 16, 4, 16, 3).mean((1, 3, 4)).ravel()
+    assert sorted(order.ranking[:4]) == np.flatnonzero(patches > 0.9).tolist()
+    draw([order, choose("centre", build())], 0.25, [np.ones((64, 64, 3))], tmp_path / "cores.png")
+    assert (tmp_path / "cores.png").stat().st_size > 1000
