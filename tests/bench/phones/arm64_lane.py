@@ -44,7 +44,8 @@ def install() -> Path:
     getprop = root / "usr/local/bin/getprop"
     getprop.write_text(GETPROP)
     getprop.chmod(0o755)
-    shutil.copytree(real_adbd.install(), root / "opt/adbd", symlinks=True, dirs_exist_ok=True)
+    if not (root / "opt/adbd").exists():
+        shutil.copytree(real_adbd.install(), root / "opt/adbd", symlinks=True)
     return root
 
 
