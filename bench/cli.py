@@ -30,6 +30,8 @@ COMMAND_MODULES = (
     "bench.regress",
     "bench.history",
     "bench.roofline",
+    "bench.limits",
+    "bench.tune_baselines",
 )
 INTERRUPTED = 130
 # Base of every usage error. typer carries its own copy of click, so the class is taken from typer.
