@@ -168,7 +168,7 @@ def _add_runner(preset: str) -> None:
         _module(session, "ecp.native", preset)
 
     build.__doc__ = f"Build the native runner for {preset}; prints the binary's path."
-    nox.session(build, name=f"native-{preset}", default=False, **OWN)
+    nox.session(name=f"native-{preset}", default=False, **OWN)(build)
 
 
 for _preset in ("host", "aarch64-linux-gnu", "android-arm64"):
