@@ -86,8 +86,10 @@ DEV float warp_sum(float v) {
 #define STS1F(a, x) asm volatile("st.shared.f32 [%0],%1;" :: "r"(a), "f"(x) : "memory")
 #define LDS1F(x, a) asm volatile("ld.shared.f32 %0,[%1];" : "=f"(x) : "r"(a) : "memory")
 
-/* One bulk copy global -> local, completing on the mbarrier at mb (one thread calls). */
+/* One bulk copy global -> local, completing on the mbarrier at mb (one thread calls). The fence orders what the
+   group did to these bytes by ordinary accesses, before its last barrier, with the copy engine's writes. */
 DEV void bulk(uint dst, const GLB uchar *src, uint bytes, uint mb) {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _,[%0],%1;" :: "r"(mb), "r"(bytes) : "memory");
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0],[%1],%2,[%3];"
                :: "r"(dst), "l"(src), "r"(bytes), "r"(mb) : "memory");
