@@ -1,5 +1,6 @@
 """``python -m bench roofline``: the device's measured peaks, and how near each kernel of a model comes to them."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import json as json_module
@@ -60,7 +61,7 @@ def measure_peaks(device: str, threads: int | None = None, repeats: int = 7) -> 
     queue = cl.CommandQueue(context, handle, cl.command_queue_properties.PROFILING_ENABLE)
     cpu = target.device_class == "cpu"
     loops, items = (200_000, 8) if cpu else (4_000, 65_536)
-    program = cl.Program(context, FMA % loops).build("-cl-mad-enable", cache_dir=False)
+    program = cl.Program(context, FMA % loops).build("-cl-mad-enable")
     out = cl.Buffer(context, cl.mem_flags.READ_WRITE, 4 * items)
     peak, copy = cl.Kernel(program, "peak"), cl.Kernel(program, "copy")
 
@@ -77,7 +78,7 @@ def measure_peaks(device: str, threads: int | None = None, repeats: int = 7) -> 
     flops = 10 * 16 * 2 * loops * items
     vectors = 1 << 23  # 512 MiB a side
     a, b = (cl.Buffer(context, cl.mem_flags.READ_WRITE, vectors * 64) for _ in range(2))
-    cl.enqueue_fill_buffer(queue, a, np.float32(1), 0, vectors * 64).wait()
+    cl.enqueue_fill_buffer(queue, a, np.ones(1, np.float32), 0, vectors * 64).wait()
     chunk = vectors // 64 if cpu else 16
     moved = best(copy, vectors // chunk, (1,) if cpu else (64,), a, b, np.int32(chunk))
     return Peaks(flops / seconds / 1e9, 2 * vectors * 64 / moved / 1e9)

@@ -192,16 +192,11 @@ class _Block:
     def _score_tile(self, head: list[Expr], first: Expr, tile: int) -> None:
         p, k = self.p, self.k
         self._zero("s", tile)
-        keys = [
-            _scalar_stream(
-                self.env,
-                k,
-                f"k{j}",
-                lambda r, d, j=j: r.read(p.scores.inputs[1], [*head, d, first + j]),
-                p.dim,
-            )
-            for j in range(tile)
-        ]
+
+        def key(j: int) -> Callable[[Reader, Expr], str]:
+            return lambda r, d: r.read(p.scores.inputs[1], [*head, d, first + j])
+
+        keys = [_scalar_stream(self.env, k, f"k{j}", key(j), p.dim) for j in range(tile)]
         k.emit(f"#pragma unroll {self.s.unroll}")
         with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
             for f in range(self.count):
@@ -263,16 +258,11 @@ class _Block:
         with k.block(f"for (int dt = 0; dt < {p.dim_v // tile}; ++dt)"):
             first = var("dt", p.dim_v // tile) * tile
             self._zero("o", tile)
-            streams = [
-                _scalar_stream(
-                    self.env,
-                    k,
-                    f"v{d}",
-                    lambda r, j, d=d: r.read(p.product.inputs[1], [*head, j, first + d]),
-                    p.keys,
-                )
-                for d in range(tile)
-            ]
+
+            def component(d: int) -> Callable[[Reader, Expr], str]:
+                return lambda r, j: r.read(p.product.inputs[1], [*head, j, first + d])
+
+            streams = [_scalar_stream(self.env, k, f"v{d}", component(d), p.keys) for d in range(tile)]
             k.emit(f"#pragma unroll {self.s.unroll}")
             with k.block(f"for (int j = 0; j < {p.keys}; ++j)"):
                 for f in range(self.count):

@@ -147,6 +147,6 @@ def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
     bias = anchor.inputs[2] if len(anchor.inputs) > 2 else ""
     batch = (groups,) if groups > 1 else ()
     return Contraction(
-        anchor, tail, value, batch, prod(rows), per_out, prod(reduce_shape), read_a, place, weights, w, read_b, bias, None, x,
-        reduce_shape, not last,
+        anchor, tail, value, batch, prod(rows), per_out, prod(reduce_shape), read_a, place, weights, w, read_b,
+        bias, None, x, reduce_shape, not last,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 Floats compute in float (half is a storage type); booleans are 0.0f or 1.0f among floats and int among ints.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

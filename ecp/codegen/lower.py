@@ -110,7 +110,8 @@ def _bundle_parts(
             {
                 "program": "p0", "kernel": launch.kernel, "args": [{"mem": short[a]} for a in launch.args],
                 "global": list(launch.global_size), "local": list(launch.local_size) if launch.local_size else None,
-                "family": launch.family, "nodes": list(launch.nodes), "flops": int(launch.flops), "bytes": int(launch.bytes),
+                "family": launch.family, "nodes": list(launch.nodes),
+                "flops": int(launch.flops), "bytes": int(launch.bytes),
                 "layout": launch.layout, "reason": launch.reason,
             }
             for launch in launches

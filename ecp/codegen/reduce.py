@@ -126,10 +126,8 @@ class _Rows:
             not self.same and self._source_inner_reduced()
         )
         limit = self.schedule.vec
-        if self.lane_reduced:
-            extent = space.reduced[-1]
-        else:
-            extent = space.shape[inner_axis] if space.shape else 1
+        kept_extent = space.shape[inner_axis] if space.shape else 1
+        extent = space.reduced[-1] if self.lane_reduced else kept_extent
         self.width = pick_width(env, values, extent, limit)
         self.inner_axis = inner_axis
         self.reader = Reader(env, self.kernel, self.width)

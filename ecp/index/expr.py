@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import gcd
-from typing import Union
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Lookup:
         return max(self.table)
 
 
-Atom = Union[Var, FloorDiv, Modulo, Lookup]
+Atom = Var | FloorDiv | Modulo | Lookup
 
 
 class Expr:
@@ -352,7 +352,7 @@ def lookup(table: tuple[int, ...], e: Expr) -> Expr:
     if e.is_const:
         return wrap(table[e.const])
     step = table[1] - table[0]
-    if all(b - a == step for a, b in zip(table, table[1:])):
+    if all(b - a == step for a, b in pairwise(table)):
         return e * step + table[0]
     size = len(table)
     if all(v == (table[0] + i) % size for i, v in enumerate(table)):

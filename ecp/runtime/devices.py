@@ -125,7 +125,7 @@ def _matches(kind: str, device: OpenCLDevice) -> bool:
 
 def _advice(name: str) -> str:
     return {
-        "local-gpu": "no OpenCL GPU is visible; install its vendor's OpenCL driver (an .icd file in /etc/OpenCL/vendors)",
+        "local-gpu": "no OpenCL GPU is visible; install its vendor's OpenCL driver (an .icd in /etc/OpenCL/vendors)",
         "local-pocl": "PoCL is not installed; on Debian or Ubuntu: apt install pocl-opencl-icd",
         "local-rusticl": "Mesa's rusticl is not installed; on Debian or Ubuntu: apt install mesa-opencl-icd",
     }.get(

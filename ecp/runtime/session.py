@@ -90,7 +90,8 @@ class Session:
             array = np.asarray(feeds[name])
             if list(array.shape) != list(port["shape"]) or array.dtype != np.dtype(port["dtype"]):
                 raise InputError(
-                    f"input {name!r} is {array.dtype}{list(array.shape)}, the model wants {port['dtype']}{list(port['shape'])}"
+                    f"input {name!r} is {array.dtype}{list(array.shape)}, "
+                    f"the model wants {port['dtype']}{list(port['shape'])}"
                 )
             if array.size:
                 self._cl.enqueue_copy(self._queue, self._mems[port["mem"]], np.ascontiguousarray(array))
@@ -146,7 +147,8 @@ class Session:
         want = self.bundle.plan["device_class"]
         if want != self.device.device_class:
             raise DeviceError(
-                f"the bundle was compiled for device class {want!r}, {self.device.name!r} is {self.device.device_class!r}; "
+                f"the bundle was compiled for device class {want!r}, "
+                f"{self.device.name!r} is {self.device.device_class!r}; "
                 f"compile again with --device {self.device.name}"
             )
 
