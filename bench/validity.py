@@ -101,7 +101,7 @@ def _memory_mib() -> dict[str, float]:
     return {"available": table["MemAvailable"], "total": table["MemTotal"], "swap_used": swap}
 
 
-def speed_probe_ms(repeats: int = 5, size: int = 20_000) -> float:
+def speed_probe_ms(repeats: int = 25, size: int = 10_000) -> float:
     """Time of a fixed loop of integer arithmetic (minimum of ``repeats``): needs no permission."""
     best = float("inf")
     for _ in range(repeats):
@@ -125,7 +125,7 @@ def capture() -> dict[str, Any]:
         "affinity": read("sched_getaffinity", lambda: sorted(os.sched_getaffinity(0))),
         "governor": read("/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor", _governors),
         "clocks_mhz": _clocks(),
-        "speed_probe_ms": known(speed_probe_ms(), "timed loop, minimum of 5"),
+        "speed_probe_ms": known(speed_probe_ms(), "timed loop, minimum of 25"),
         "temperature_c": read("/sys/class/thermal or /sys/class/hwmon", _temperatures),
         "throttle_count": read("/sys/devices/system/cpu/cpu*/thermal_throttle", _throttle_count),
         "load_1min": read("/proc/loadavg", lambda: os.getloadavg()[0]),
@@ -146,7 +146,7 @@ class Limits:
 
     others_cpus: float = 0.25
     clock: float = 0.05
-    probe: float = 0.15
+    probe: float = 0.25
     temperature_c: float = 5.0
     memory_mib: float = 256.0
     clock_jump_s: float = 0.5
