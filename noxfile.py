@@ -33,6 +33,7 @@ COMMANDS = {
     "profile": ("bench", "bench/profile.py", "Time per operator, layout work against computation."),
     "accuracy": ("bench", "bench/accuracy.py", "Top-1 accuracy of every backend on a labelled data set."),
     "train": ("bench", "bench/train.py", "Fine-tune an ECP-ViT."),
+    "train-study": ("bench", "bench/train.py", "Many fine-tunings in one process, for the accuracy tables."),
     "tune": ("bench", "bench/tune.py", "Search kernel schedules on this device."),
     "codesign": ("bench", "bench/codesign.py", "Choose core patches and ratio for a device."),
     "compare": ("bench", "bench/compare.py", "Compare two revisions or runs, interleaved."),

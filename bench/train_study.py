@@ -41,6 +41,8 @@ def train_study(
     """Dense control and core choices under one identical budget: paired differences with intervals.
 
     An interrupted study continues with the arms that are missing.
+
+    Example: python -m bench train-study --ratios 0.3,0.8 --seeds 5
     """
     name = "study"
     if not report_only:
