@@ -122,6 +122,11 @@ def _verdict(records: Sequence[BlockRecord]) -> tuple[str, str]:
         if hit:
             many = f"{len(hit)} of {len(records)} blocks: " if status == "failed" and len(records) > 1 else ""
             return status, many + hit[0].reason
+    versions = {r.cell.backend_version for r in records}
+    contents = {r.cell.model_sha256 for r in records}
+    if len(versions) > 1 or len(contents) > 1:
+        what = f"the backend ({', '.join(sorted(versions))})" if len(versions) > 1 else "the model file"
+        return "failed", f"{what} changed during the run: its blocks are not repeats of one measurement"
     unstable = [r for r in records if r.status == "unstable"]
     if 2 * len(unstable) > len(records):
         return "unstable", f"{len(unstable)} of {len(records)} blocks: {unstable[0].reason}"

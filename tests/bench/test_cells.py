@@ -83,6 +83,13 @@ def test_a_repeat_replaces_the_spoiled_block() -> None:
     assert cell.extra["blocks_repeated"] == 1 and len(cell.blocks) == 2
 
 
+@pytest.mark.parametrize("change", [{"backend_version": "2"}, {"model_sha256": "cd"}])
+def test_blocks_of_different_things_are_not_averaged(change: dict) -> None:
+    other = block(1, cell=dataclasses.replace(KEY, **change))
+    cell = make_cell(CASE, [block(0), other], 2)
+    assert (cell.status, cell.value) == ("failed", None) and "changed during the run" in cell.reason
+
+
 def test_a_case_without_blocks_is_not_run() -> None:
     (cell,) = make_cells([CASE], [], 10)
     assert cell.status == "not-run" and "--resume" in cell.reason and cell.value is None
