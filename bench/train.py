@@ -137,7 +137,8 @@ def run(config: TrainConfig, out: Path, resume: bool) -> dict[str, Any]:
         if trainer.rank == 0:
             weights = checkpoint.model_state(out / CHECKPOINT)
             trained.load_state_dict(weights)
-            build.export(trained, out / "model.onnx", size)
+            kept = ("mean", "std", "classes", "core", "top1")
+            build.export(trained, out / "model.onnx", size, {name: summary[name] for name in kept})
             curves.plot(curve, out / "curve.png")
             (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
         return summary

@@ -5,14 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
 
 from bench.cli import main
+from bench.train import shortcuts
 from ecp.errors import EcpError, UsageError
 from ecp.model.convert import to_ecp
 from ecp.model.training import build, checkpoint, data, engine
@@ -60,6 +63,8 @@ def test_run_writes_everything_and_the_export_classifies_as_trained(finished):
     assert summary["core"]["core_patches"] == 8 and summary["data"]["hashed"] == "content"
     assert [e["epoch"] for e in summary["curve"]] == [1, 2]
     assert summary["curve"][1]["loss"] < summary["curve"][0]["loss"]
+    props = {p.key: p.value for p in onnx.load(finished / "model.onnx").metadata_props}
+    assert json.loads(props["ecp"])["mean"] == summary["mean"]
     config = load_config(None, TINY)
     test = data.Images(data.load(config.data).test, 16, summary["mean"], summary["std"])
     session = onnxruntime.InferenceSession(finished / "model.onnx", providers=["CPUExecutionProvider"])
@@ -227,3 +232,20 @@ def test_yaml_that_cannot_be_read(tmp_path):
     ):
         with pytest.raises(EcpError, match=message):
             load_config(tmp_path / f"{name}.yaml")
+
+
+def test_shortcuts_are_the_papers_rows():
+    found = shortcuts("ecp_vit_base@0.9", "tiny-imagenet", Path("/d x"))
+    config = load_config(None, found)
+    assert (config.model.name, config.model.core_ratio) == ("vit_base_patch16_224", 0.9)
+    assert (config.data.kind, config.recipe.batch, str(config.data.path)) == ("tiny-imagenet", 128, "/d x")
+    assert (config.recipe.epochs, config.recipe.lr, config.recipe.min_lr) == (50, 5e-4, 1e-7)
+    assert load_config(None, shortcuts("vit_small", "cifar100", None)).recipe.batch == 256
+    for model, dataset in (
+        ("vit_smal", None),
+        ("swin_base", "x"),
+        ("onnx:a.onnx", None),
+        (None, "imagenet1k"),
+    ):
+        with pytest.raises(UsageError):
+            shortcuts(model, dataset, None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import timm
 import torch
 
@@ -92,15 +94,15 @@ def ecp_form(model: Any, config: ModelConfig, order: CoreOrder | None) -> Any:
     return model if order is None else to_ecp(model, config.core_ratio, order.ranking)
 
 
-def export(model: Any, path: Path, size: int) -> None:
-    """Write standard ONNX (opset 17, batch 1), input ``input`` ``[1, 3, size, size]``, output ``logits``."""
-    from timm.layers import set_fused_attn
+def export(model: Any, path: Path, size: int, facts: dict[str, Any] | None = None) -> None:
+    """Write standard ONNX (opset 17, batch 1), input ``input`` ``[1, 3, size, size]``, output ``logits``.
 
+    ``facts`` (normalisation, classes, core set) go into the file's metadata as JSON under ``ecp``.
+    """
     model = model.cpu().eval()
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = False
-    set_fused_attn(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing notes on constants, and the exporter's own deprecation
         torch.onnx.export(
@@ -112,3 +114,7 @@ def export(model: Any, path: Path, size: int) -> None:
             input_names=["input"],
             output_names=["logits"],
         )
+    if facts:
+        written = onnx.load(path)
+        onnx.helper.set_model_props(written, {"ecp": json.dumps(facts)})
+        onnx.save(written, path)
