@@ -26,6 +26,7 @@ HOW = (
     "'Cross Compilation and RPC'), then export TVM_RPC=HOST:PORT TVM_RPC_TARGET='{\"kind\":\"llvm\",...}'"
 )
 REPEATS, LEAST_MS = 10, 200
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class TvmRpcBackend(Backend):
@@ -37,6 +38,8 @@ class TvmRpcBackend(Backend):
         """Connect, compile for the remote target, upload, load, run once."""
         require_precision(config, ["fp32"], self.name)
         host, port, target = server_address()
+        if config.device.startswith("local") and host not in LOOPBACK:
+            raise Unsupported(f"tvm-rpc: TVM_RPC names {host}, which is not device {config.device!r}")
         self._tvm = import_tvm()
         from tvm import relax, rpc
 

@@ -243,3 +243,12 @@ def test_a_malformed_rpc_address_is_explained(
     monkeypatch.setenv("TVM_RPC_TARGET", target)
     with pytest.raises(Unavailable, match="TVM_RPC"):
         server_address()
+
+
+def test_a_remote_server_does_not_answer_for_this_computer(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TVM_RPC", "10.0.0.7:9090")
+    monkeypatch.setenv("TVM_RPC_TARGET", '{"kind":"llvm"}')
+    with pytest.raises(Unsupported, match=r"names 10\.0\.0\.7, which is not device 'local'"):
+        TvmRpcBackend().prepare(model, CONFIG)
