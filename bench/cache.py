@@ -46,7 +46,12 @@ def cache(
 
     Example: python -m bench cache --models vit_base,ecp_vit_base --geometry oneplus11
     """
-    from bench.cache_report import measure_cache
+    from bench import devices
+    from bench.cache_report import DEFAULT_BACKENDS, DEFAULT_MODELS, measure_cache
+    from bench.run import measure
 
     asked = RunOptions(device, models, backends, precision, threads, json=json, out=out, timeout=timeout)
+    if devices.get_device(device).transport != "local":
+        # A phone has counters of its own; nothing is simulated in its place.
+        raise typer.Exit(measure("cache", asked, DEFAULT_MODELS, DEFAULT_BACKENDS))
     raise typer.Exit(measure_cache(asked, source, geometry or device, exact))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ import numpy as np
 from baselines.base import Backend, Description, RunConfig, Unavailable, Unsupported
 from bench import accuracy_gate, inputs, measure
 from bench.devices import AdbDevice
-from bench.phones import guard, state
+from bench.phones import counters, guard, state
 from bench.phones.connect import find_phone
 from bench.phones.foreign import run_foreign
 from bench.phones.runner import PhoneRunner
@@ -29,6 +29,7 @@ OWN_BACKENDS = ("ecp", "ecp-native")
 COOL_C, COOL_DEADLINE_S = 38.0, 300.0
 MAX_ITERATIONS = 100_000
 PROFILE_REPEATS = 5
+COUNTED = 20
 
 
 class PhoneLauncher:
@@ -76,7 +77,7 @@ class PhoneLauncher:
             return Reply("failed", " ".join(str(error).split()))
 
     def _block(self, request: Request, timeout_s: float) -> Reply:
-        if request.metric not in ("latency", "memory"):
+        if request.metric not in ("latency", "memory", "cache"):
             raise Unsupported(f"metric {request.metric} is not measured on phones yet")
         before, warm = self._before()
         if request.backend in OWN_BACKENDS:
@@ -129,6 +130,8 @@ class PhoneLauncher:
         job = _Job(runner, request, folder, timeout_s, threads)
         feeds = inputs.load(Path(request.inputs))
         document, first_outputs = job.measure(inputs.row(feeds, 0))
+        if request.metric == "cache":
+            document["counters"] = job.counters(inputs.row(feeds, 0))
         key = (request.backend, request.model, request.precision, document["bundle"]["plan_sha256"])
         if key not in self._checked:
             backend = _Replay(job, inputs.row(feeds, 0), first_outputs)
@@ -151,7 +154,7 @@ class _Job:
     def measure(self, feeds: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The timed run: its document and its outputs."""
         request = self._request
-        if request.metric == "memory":
+        if request.metric != "latency":
             amount = ["--warmup", "0", "--iterations", "5"]
         else:
             seconds = request.warmup_seconds + request.min_seconds
@@ -159,25 +162,42 @@ class _Job:
             amount += ["--profile", str(PROFILE_REPEATS)]
         return self._run(feeds, amount)
 
+    def counters(self, feeds: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+        """Cache counters of processor and GPU, each over :data:`COUNTED` inferences and the runner's start."""
+        runner = self._runner
+        amount = ["--warmup", "1", "--iterations", str(COUNTED)]
+        with self._given(feeds) as given:
+            options = [self._remote, *runner.device_options(), *self._threads, *amount, *given]
+            found = counters.simpleperf(runner.transport, runner.command(options), self._timeout_s)
+            wanted = counters.gpu_counters(runner.opencl["name"])
+            for counter in wanted:
+                options += ["--kgsl-counter", counter.option]
+            return found | counters.gpu_reading(
+                runner.run(options, self._timeout_s) if wanted else {}, wanted
+            )
+
     def outputs(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs of one untimed inference."""
         return self._run(feeds, ["--warmup", "0", "--iterations", "1"])[1]
+
+    @contextlib.contextmanager
+    def _given(self, feeds: Mapping[str, np.ndarray]) -> Iterator[list[str]]:
+        """Inputs on the phone as options of the runner."""
+        with tempfile.TemporaryDirectory(prefix="ecp-inputs-") as folder:
+            for index, array in enumerate(feeds.values()):
+                np.ascontiguousarray(array).tofile(Path(folder) / f"input{index}.bin")
+            pushed = self._runner.put(Path(folder))
+        pairs = [["--input", f"{name}={pushed}/input{index}.bin"] for index, name in enumerate(feeds)]
+        yield [word for pair in pairs for word in pair]
 
     def _run(
         self, feeds: Mapping[str, np.ndarray], amount: list[str]
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         runner = self._runner
-        with tempfile.TemporaryDirectory(prefix="ecp-phone-") as scratch:
-            folder = Path(scratch) / "inputs"
-            folder.mkdir()
-            for index, array in enumerate(feeds.values()):
-                np.ascontiguousarray(array).tofile(folder / f"input{index}.bin")
-            pushed = runner.put(folder)
-            given = [f"{name}={pushed}/input{index}.bin" for index, name in enumerate(feeds)]
+        with tempfile.TemporaryDirectory(prefix="ecp-phone-") as scratch, self._given(feeds) as given:
             dump = f"{runner.root}/out"
             options = [self._remote, *runner.device_options(), *self._threads, *amount, "--dump-output", dump]
-            for text in given:
-                options += ["--input", text]
+            options += given
             document = runner.run(options, self._timeout_s)
             outputs = {}
             for index, port in enumerate(self._ports):
@@ -242,6 +262,8 @@ def _reply(
     if request.metric == "memory":
         warmup, samples = [], [document["memory"]["VmHWM"] / 2**20]
         extra |= {"source": "rss", "unit": "MiB", "first_ms": times[0]}
+    elif request.metric == "cache":
+        return _cache_reply(document, error, extra)
     else:
         start = steady_start(times, measure.WINDOW, request.limits.get("steady", measure.TOLERANCE))
         if start is None or len(times) - start < measure.LEAST_SAMPLES:
@@ -264,3 +286,21 @@ def _reply(
         error=error,
         extra=extra,
     )
+
+
+def _cache_reply(document: dict[str, Any], error: dict[str, Any], extra: dict[str, Any]) -> Reply:
+    """The first of these counters that could be read is the value; all stand in ``extra`` with their reasons."""
+    from ecp.native.build import source_hash
+
+    found = document["counters"]
+    extra["counters"] = found
+    version = f"runner {source_hash()}"
+    for name in ("tp-l1-cacheline-misses", "cache-misses", "L1-dcache-load-misses"):
+        if name in found and found[name]["value"] is not None:
+            extra |= {"source": found[name]["source"], "unit": f"{name} in {COUNTED} inferences"}
+            ok = bool(error["ok"])
+            status, reason = ("measured", "") if ok else ("failed", error["reason"])
+            values = [float(found[name]["value"])]
+            return Reply(status, reason, backend_version=version, samples_ms=values, error=error, extra=extra)
+    reasons = "; ".join(dict.fromkeys(f"{r['source']}: {r['reason']}" for r in found.values()))
+    return Reply("unavailable", reasons, backend_version=version, error=error, extra=extra)

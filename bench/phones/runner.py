@@ -69,11 +69,15 @@ class PhoneRunner:
         """A file or folder on the phone, by content: its folder there."""
         return self.store.put(source).path
 
+    def command(self, options: list[str]) -> list[str]:
+        """The command line on the phone, for programs that start the runner themselves."""
+        return [self._program, *options]
+
     def run(
         self, options: list[str], timeout_s: float, env: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """The runner's document. Raises by its exit code, with its own words; exit code 1 of ``--check`` too."""
-        done = self.transport.run([self._program, *options], timeout_s=timeout_s, env=env)
+        done = self.transport.run(self.command(options), timeout_s=timeout_s, env=env)
         if done.code != 0 or not done.stdout:
             raise _error(done)
         document: dict[str, Any] = json.loads(done.text)

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bench import devices, inputs
-from bench.phones import add, connect, launcher
+from bench.phones import add, connect, counters, launcher
 from bench.phones.runner import PhoneRunner
 from bench.protocol import Request
 from bench.transports.adb import AdbTransport
@@ -177,3 +177,40 @@ def test_add_keeps_what_stands_after_the_table():
     import yaml
 
     assert list(yaml.safe_load(written)["devices"]) == ["a", "b"]
+
+
+def test_cache_counters_have_values_or_reasons(phone: Phone, request_: Request):
+    with launcher("test", phone.entry) as launch:
+        reply = launch(replace(request_, metric="cache"), 120)
+        assert reply.status == "unavailable" and "no simpleperf on the phone" in reply.reason
+        # Stands in for Android's program: runs the command, then prints what simpleperf would.
+        phone.program(
+            "simpleperf",
+            'events=$4; shift 4; "$@" > /dev/null || exit 1\n'
+            "echo 'Performance counter statistics,'\n"
+            'for e in $(echo "$events" | tr , " "); do\n'
+            '  case $e in raw-l3*) echo "9,$e,1,K/sec,(20%),";; *) echo "4711,$e,1,K/sec,(100%),";; esac\n'
+            "done\necho 'Total test time,1.5,seconds,'",
+        )
+        reply = launch(replace(request_, metric="cache"), 120)
+    assert (
+        reply.status == "measured" and reply.samples_ms == [4711.0] and reply.extra["source"] == "simpleperf"
+    )
+    found = reply.extra["counters"]
+    assert found["raw-l3d-cache"]["value"] is None and "20%" in found["raw-l3d-cache"]["reason"]
+    assert "no counter numbers" in found["gpu-cache"]["reason"]
+
+
+def test_gpu_counter_numbers_follow_the_generation():
+    def options(name: str) -> list[str]:
+        return [c.option for c in counters.gpu_counters(name)]
+
+    assert options("QUALCOMM Adreno(TM) 740") == ["9:7", "9:8", "8:12"]
+    assert options("Adreno (TM) 640") == ["9:6", "9:7", "8:9"]
+    assert options("Adreno (TM) 540") == options("Mali-G710") == []
+    wanted = counters.gpu_counters("Adreno 740")
+    refused = {"kgsl_counters": {"reason": "denied", "values": []}}
+    assert {r["reason"] for r in counters.gpu_reading(refused, wanted).values()} == {"denied"}
+    rows = [{"group": c.group, "countable": c.countable, "delta": i} for i, c in enumerate(wanted)]
+    read = counters.gpu_reading({"kgsl_counters": {"reason": None, "values": rows}}, wanted)
+    assert read["tp-l1-cacheline-misses"]["value"] == 1
