@@ -17,7 +17,7 @@ from onnx import TensorProto
 
 from bench.models.spec import ModelSpec, parse
 from bench.paths import cache_dir
-from ecp.errors import ModelError, UsageError
+from ecp.errors import EcpError, ModelError, UsageError
 from ecp.frontend.loading import load, model_sha256
 from ecp.frontend.onnx import import_onnx
 from ecp.ir.cost import macs
@@ -26,6 +26,10 @@ OPSET = 17
 _RECIPE = 1
 #: What decides a file's content beside the name: a change of any of these exports again.
 _DISTRIBUTIONS = ("torch", "timm", "transformers", "vit-pytorch")
+
+
+#: Networks written here, each in a file of its maker's name.
+_OWN_NETWORKS = frozenset({"cswin", "t2t"})
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def _key(spec: ModelSpec) -> str:
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"{distribution}=none")
     folder = Path(__file__).parent
-    sources = sorted(folder.glob("*.py"))
+    sources = [folder / f"{n}.py" for n in ("build", "weights", *_OWN_NETWORKS.intersection({spec.maker}))]
     if spec.maker == "ecp":
         sources += [
             folder.parents[1] / "ecp" / "model" / f"{n}.py" for n in ("attention", "convert", "graph")
@@ -139,6 +143,21 @@ def _export(spec: ModelSpec, folder: Path) -> tuple[Path, ModelInfo]:
     module = build(spec)
     mean, std = normalisation(module)
     example = torch.zeros(*input_shape(spec, module))
+    try:
+        data = _trace(module, example, folder)
+    except (TypeError, RuntimeError):
+        # Some networks call torch's fused attention in ways that the tracer cannot follow; timm's own
+        # form of the same attention, in plain products, can always be traced.
+        data = _trace_plain(spec, example, folder)
+    params = sum(p.numel() for p in module.parameters())
+    path = folder / f"{_safe(spec.name)}-{hashlib.sha256(data).hexdigest()[:16]}.onnx"
+    _write_atomically(path, data)
+    return path, _describe(spec, path, mean, std, weights="random(seed=0)", params=params)
+
+
+def _trace(module: Any, example: Any, folder: Path) -> bytes:
+    import torch
+
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as scratch:
         raw = Path(scratch) / "model.onnx"
         with warnings.catch_warnings(), torch.inference_mode():
@@ -153,11 +172,22 @@ def _export(spec: ModelSpec, folder: Path) -> tuple[Path, ModelInfo]:
                 input_names=["input"],
                 output_names=["logits"],
             )
-        data = raw.read_bytes()
-    params = sum(p.numel() for p in module.parameters())
-    path = folder / f"{_safe(spec.name)}-{hashlib.sha256(data).hexdigest()[:16]}.onnx"
-    _write_atomically(path, data)
-    return path, _describe(spec, path, mean, std, weights="random(seed=0)", params=params)
+        return raw.read_bytes()
+
+
+def _trace_plain(spec: ModelSpec, example: Any, folder: Path) -> bytes:
+    from timm.layers import set_fused_attn
+
+    from bench.models.build import build
+
+    set_fused_attn(enable=False)
+    try:
+        return _trace(build(spec), example, folder)
+    except (TypeError, RuntimeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EcpError(f"model '{spec.name}' cannot be exported by torch.onnx: {first}") from error
+    finally:
+        set_fused_attn(enable=True)
 
 
 def _count(path: Path) -> int:
