@@ -60,6 +60,7 @@ def compile_onnx(
     bundle = compile_graph(
         graph, target.device_class, precision, row,
         eliminate=eliminate, fuse=fuse, layout_choice=layout_choice, memory_plan=memory_plan,
+        persistent_groups=_persistent_groups(target),
     )  # fmt: skip
     bundle.plan["device"] = target.name
     bundle.plan["model"] = {"name": name or graph.name, "sha256": sha256}
@@ -79,8 +80,13 @@ def compile_graph(
     fuse: bool = True,
     layout_choice: bool = True,
     memory_plan: bool = True,
+    persistent_groups: int = 132,
 ) -> Bundle:
-    """Compile an imported graph for a device class; needs no device."""
+    """Compile an imported graph for a device class; needs no device.
+
+    ``persistent_groups``: work-groups that an NVIDIA device of compute capability 9.0 keeps resident at once; 0
+    where it cannot run the persistent kernel.
+    """
     options: dict[str, Any] = {
         "eliminate": eliminate,
         "fuse": fuse,
@@ -90,7 +96,7 @@ def compile_graph(
     # One persistent kernel for the whole ViT where the device class has it; else (a sentence says why) launches.
     whole: Any = "an idea is switched off"
     if device_class == "nvidia" and precision == "fp16" and all(options.values()):
-        whole = lower_vit(graph)
+        whole = lower_vit(graph, persistent_groups)
     if isinstance(whole, str):
         options["persistent"] = whole if device_class == "nvidia" else False
         row = schedule or schedule_for(device_class)
@@ -149,6 +155,14 @@ def sample(port: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
 def default_schedule(device: OpenCLDevice) -> Schedule:
     """The shipped schedule row for a device."""
     return schedule_for(device.device_class, _vector_width(device))
+
+
+def _persistent_groups(device: OpenCLDevice) -> int:
+    """Compute units of a GPU with the instructions the persistent kernel needs (compute capability 9.0), else 0."""
+    if device.device_class != "nvidia":
+        return 0
+    capable = int(getattr(device.handle, "compute_capability_major_nv", 0) or 0) >= 9
+    return device.compute_units if capable else 0
 
 
 def _vector_width(device: OpenCLDevice) -> int:

@@ -151,6 +151,14 @@ class Session:
                 f"{self.device.name!r} is {self.device.device_class!r}; "
                 f"compile again with --device {self.device.name}"
             )
+        # A kernel whose groups wait for each other hangs a device that cannot hold them all.
+        groups = max((n.get("resident_groups", 0) for n in self.bundle.plan["launches"]), default=0)
+        if groups > self.device.compute_units:
+            raise DeviceError(
+                f"the bundle needs {groups} compute units at once, "
+                f"{self.device.device} has {self.device.compute_units}; "
+                f"compile again with --device {self.device.name}"
+            )
 
     def _allocate(self) -> None:
         cl, flags = self._cl, self._cl.mem_flags
