@@ -192,7 +192,8 @@ def run(
         code = _run_step(step, state, asked, call)
         if code == 3:
             raise DeviceError(
-                f"device {asked.device} is not reachable; what was measured so far is kept in {asked.out}"
+                f"device {asked.device} is not reachable or in use (see above); "
+                f"what was measured is kept in {asked.out}"
             )
         if code in (130, -2):
             raise EcpError("interrupted; the same command goes on where it stopped")

@@ -46,7 +46,9 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
 
     def draw(canvas: Canvas) -> None:
         axis = canvas.add_subplot()
-        for backend in sorted({c.backend for c in cells}, key=lambda b: (style.rank(b), b)):
+        backends = sorted({c.backend for c in cells}, key=lambda b: (style.rank(b), b))
+        for backend in backends:
+            hollow = style.is_open(backend, backends)
             mine = [(i, c) for i, some in enumerate(groups.values()) for c in some if c.backend == backend]
             axis.hlines(
                 [i for i, _ in mine],
@@ -59,11 +61,11 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
             axis.scatter(
                 [c.value or 0 for _, c in mine],
                 [i for i, _ in mine],
-                s=30,
-                color=style.colour(backend),
+                s=24 if hollow else 30,
+                facecolors=style.PAPER if hollow else style.colour(backend),
                 marker=style.marker(backend),
-                edgecolors=style.PAPER,
-                linewidths=0.6,
+                edgecolors=style.colour(backend) if hollow else style.PAPER,
+                linewidths=1.3 if hollow else 0.6,
                 zorder=3,
                 label=backend,
             )

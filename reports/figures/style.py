@@ -6,7 +6,7 @@ print, light and dark.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,6 +52,11 @@ def colour(backend: str) -> str:
 def marker(backend: str) -> str:
     """The backend's marker, so that colour is never the only difference."""
     return MARKERS[rank(backend)]
+
+
+def is_open(backend: str, among: Sequence[str]) -> bool:
+    """Whether a backend is drawn open: it is not the first of its family (``mnn`` before ``mnn-opencl``)."""
+    return any(rank(b) == rank(backend) for b in among[: among.index(backend)])
 
 
 def hatch(backend: str) -> str:

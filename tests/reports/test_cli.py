@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,11 @@ def test_readme_is_generated_and_checked(store, tmp_path):
         readme.write(path, store)
 
 
+def test_the_readme_of_this_checkout_is_current():
+    """Red after new records were committed: `python -m reports readme` brings the tables up to date."""
+    readme.check(Path(__file__).parents[2] / "README.md", measured.load())
+
+
 class Harness:
     """Stands for ``python -m bench``: writes a run and answers with the exit codes it was given."""
 
@@ -116,7 +122,7 @@ class Harness:
     def __call__(self, arguments):
         self.calls.append(arguments)
         out = arguments[arguments.index("--out") + 1]
-        folder = reproduce.Path(out) / f"2026010{len(self.calls)}T000000Z-x"
+        folder = Path(out) / f"2026010{len(self.calls)}T000000Z-x"
         synthetic.write_run(folder, synthetic.other_records("r"), "memory", "20260101")
         return self.codes.pop(0) if self.codes else 0
 
