@@ -17,6 +17,10 @@ LEGEND = (
     "ecp is: times faster than this row; error: largest, against float64;\n"
     "launches: kernels per inference, in brackets those that only move data."
 )
+BUSY = (
+    "unstable: the machine was disturbed, so there is no value (~: what was seen meanwhile). Run again when nothing\n"
+    "else runs; how much disturbance is tolerated stands in devices.yaml (limits)."
+)
 
 
 def make_table(cells: Sequence[Cell], wide: bool = False) -> Table:
@@ -159,3 +163,5 @@ def print_cells(cells: Sequence[Cell], console: Console) -> None:
         if cell.status != "measured":
             line = f"{cell.model} on {cell.backend}: {cell.status}: {cell.reason}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if any(c.status == "unstable" for c in cells):
+        console.print(BUSY, markup=False, highlight=False, soft_wrap=True)

@@ -113,6 +113,11 @@ def test_the_table_compares_with_ecp_and_fits_80_columns() -> None:
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
 
 
+def test_a_disturbed_cell_shows_what_was_seen_and_what_to_do() -> None:
+    text = shown([make_cell(CASE, [block(0, status="unstable", reason="load-by-others: 1.7")], 1)])
+    assert "~10.29" in text and "load-by-others" in text and "limits" in text
+
+
 def test_the_table_gives_the_reason_of_every_gap() -> None:
     cell = make_cell(CASE, [block(0, status="unsupported", reason="no such operator", samples_ms=[])], 1)
     text = shown([cell])
