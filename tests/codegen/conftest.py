@@ -51,12 +51,18 @@ def opencl(request: pytest.FixtureRequest) -> OpenCLDevice:
 
 
 def largest_error(
-    graph: Graph, device: OpenCLDevice, precision: str = "fp32", scale: float = 1.0, mean: float = 0.0, **switches: bool
+    graph: Graph,
+    device: OpenCLDevice,
+    precision: str = "fp32",
+    scale: float = 1.0,
+    mean: float = 0.0,
+    **switches: bool,
 ) -> float:
     """Largest error against float64, relative to the largest reference output (at least 1)."""
     rng = np.random.default_rng(0)
     feeds = {
-        i: (mean + scale * rng.standard_normal(graph.types[i].shape)).astype(graph.types[i].dtype) for i in graph.inputs
+        i: (mean + scale * rng.standard_normal(graph.types[i].shape)).astype(graph.types[i].dtype)
+        for i in graph.inputs
     }
     bundle = compile_graph(graph, device.device_class, precision, **switches)
     with Session(bundle, device) as session:
@@ -64,5 +70,6 @@ def largest_error(
     want = run(graph, feeds, np.float64)
     assert all(np.all(np.isfinite(v)) for v in got.values()), "the kernel produced a value that is not finite"
     return max(
-        float(np.max(np.abs(got[k] - want[k].astype(np.float64)))) / max(1.0, float(np.max(np.abs(want[k])))) for k in want
+        float(np.max(np.abs(got[k] - want[k].astype(np.float64)))) / max(1.0, float(np.max(np.abs(want[k]))))
+        for k in want
     )

@@ -18,7 +18,11 @@ CONV = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "group": 1
 
 def matmul(m: int, k: int, n: int) -> Graph:
     c = {"w": weights(k, n), "b": weights(n)}
-    rows = [("MatMul", ["x", "w"], "m", {}), ("Add", ["m", "b"], "a", {}), ("Gelu", ["a"], "y", {"approximate": "none"})]
+    rows = [
+        ("MatMul", ["x", "w"], "m", {}),
+        ("Add", ["m", "b"], "a", {}),
+        ("Gelu", ["a"], "y", {"approximate": "none"}),
+    ]
     return build(rows, {"x": (1, m, k)}, c, ["y"])
 
 
@@ -49,7 +53,10 @@ def row(op: str, attrs: dict, shape: tuple[int, ...]) -> Graph:
 
 def biased_attention() -> Graph:
     """Swin's: position bias, mask through reshapes, odd window of 49."""
-    c = {"bias": weights(1, 2, 49, 49), "mask": np.where(weights(1, 2, 1, 49, 49) > 0, 0, -100).astype(np.float32)}
+    c = {
+        "bias": weights(1, 2, 49, 49),
+        "mask": np.where(weights(1, 2, 1, 49, 49) > 0, 0, -100).astype(np.float32),
+    }
     rows = [
         ("MatMul", ["q", "k"], "s", {}), ("Add", ["s", "bias"], "sb", {}),
         ("Reshape", ["sb"], "s5", {"shape": (1, 2, 2, 49, 49)}), ("Add", ["s5", "mask"], "sm", {}),
@@ -105,19 +112,27 @@ def test_fp16_storage(name: str, opencl: OpenCLDevice) -> None:
 
 @pytest.mark.parametrize(("precision", "opencl"), cases(["fp32", "fp16"], set()), indirect=["opencl"])
 @pytest.mark.parametrize(("mean", "scale"), [(5.0, 1.0), (0.0, 40.0)])
-def test_large_activations_do_not_overflow(precision: str, mean: float, scale: float, opencl: OpenCLDevice) -> None:
+def test_large_activations_do_not_overflow(
+    precision: str, mean: float, scale: float, opencl: OpenCLDevice
+) -> None:
     """A mean of 5 and outliers of 40 sigma overflow half-precision sums of squares; ours are float."""
     error = largest_error(GRAPHS["block"], opencl, precision, scale, mean)
     assert error < (1e-5 if precision == "fp32" else 1e-2)
 
 
-@pytest.mark.parametrize(("switch", "opencl"), cases(["eliminate", "fuse", "layout_choice", "memory_plan"], set()), indirect=["opencl"])
+@pytest.mark.parametrize(
+    ("switch", "opencl"),
+    cases(["eliminate", "fuse", "layout_choice", "memory_plan"], set()),
+    indirect=["opencl"],
+)
 def test_every_switch_of_the_ablation_is_right(switch: str, opencl: OpenCLDevice) -> None:
     assert largest_error(GRAPHS["cp block"], opencl, **{switch: False}) < 1e-5
 
 
 @pytest.mark.parametrize("device_class", ["nvidia", "adreno", "generic"])
-@pytest.mark.parametrize(("name", "opencl"), cases(["matmul 13x64x100", "conv 3x3", "cp block"], set()), indirect=["opencl"])
+@pytest.mark.parametrize(
+    ("name", "opencl"), cases(["matmul 13x64x100", "conv 3x3", "cp block"], set()), indirect=["opencl"]
+)
 def test_gpu_schedules_are_right_on_cpu_devices(name: str, device_class: str, opencl: OpenCLDevice) -> None:
     """GPU rows run (slowly) on a CPU device: their results are checked without the GPU."""
     assert largest_error(GRAPHS[name], replace(opencl, device_class=device_class)) < 1e-5

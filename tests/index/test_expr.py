@@ -30,7 +30,11 @@ def raw(draw: st.DrawFn, depth: int = 3) -> tuple[Expr, object]:
     by = draw(st.sampled_from([1, 2, 3, 4, 6, 8, 12]))
     if kind == "mul":
         return left * by, lambda v: f(v) * by
-    return (floordiv(left, by), lambda v: f(v) // by) if kind == "div" else (modulo(left, by), lambda v: f(v) % by)
+    return (
+        (floordiv(left, by), lambda v: f(v) // by)
+        if kind == "div"
+        else (modulo(left, by), lambda v: f(v) % by)
+    )
 
 
 def points() -> list[dict[str, int]]:

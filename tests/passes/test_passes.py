@@ -38,10 +38,16 @@ def class_token() -> Graph:
 
 def rolled() -> Graph:
     """Swin's cyclic shift, then a product."""
+
     def cut(start: int, count: int, name: str) -> tuple:
         return ("Slice", ["x"], name, {"starts": (0, start, 0), "steps": (1, 1, 1), "shape": (1, count, 8)})
 
-    rows = [cut(3, 5, "a"), cut(0, 3, "b"), ("Concat", ["a", "b"], "r", {"axis": 1}), ("MatMul", ["r", "w"], "y", {})]
+    rows = [
+        cut(3, 5, "a"),
+        cut(0, 3, "b"),
+        ("Concat", ["a", "b"], "r", {"axis": 1}),
+        ("MatMul", ["r", "w"], "y", {}),
+    ]
     return build(rows, {"x": (1, 8, 8)}, {"w": weights(8, 8)}, ["y"])
 
 
@@ -65,7 +71,10 @@ GRAPHS = {
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_pass_keeps_the_meaning(name: str) -> None:
     graph = GRAPHS[name]()
-    feeds = {i: np.random.default_rng(1).standard_normal(graph.types[i].shape).astype(np.float32) for i in graph.inputs}
+    feeds = {
+        i: np.random.default_rng(1).standard_normal(graph.types[i].shape).astype(np.float32)
+        for i in graph.inputs
+    }
     want = run(graph, feeds, np.float64)
     for step in PASSES:
         graph = step(graph)

@@ -40,7 +40,9 @@ def edit(folder: Path, change: object) -> None:
     (folder / "plan.json").write_text(json.dumps(plan))
 
 
-def test_saved_and_loaded_bundle_computes_the_same_bits(bundle: Bundle, folder: Path, cpu: OpenCLDevice) -> None:
+def test_saved_and_loaded_bundle_computes_the_same_bits(
+    bundle: Bundle, folder: Path, cpu: OpenCLDevice
+) -> None:
     x = {"x": np.random.default_rng(0).standard_normal((1, 9, 32)).astype(np.float32)}
     with Session(bundle, cpu) as a, Session(Bundle.load(folder), cpu) as b:
         np.testing.assert_array_equal(a.run(x)["y"], b.run(x)["y"])
