@@ -112,8 +112,8 @@ def test_capture_is_json_and_every_reading_has_a_source():
 
 def test_work_of_this_process_is_counted_as_its_own():
     before = validity.capture()
-    stop = time.monotonic() + 0.3
-    while time.monotonic() < stop:
+    stop = time.process_time() + 0.2
+    while time.process_time() < stop:
         sum(range(1000))
     after = validity.capture()
     own = after["own_cpu_s"]["value"] - before["own_cpu_s"]["value"]
