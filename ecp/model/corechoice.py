@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pytorch_grad_cam import GradCAM
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from ecp.errors import UsageError
@@ -101,6 +99,14 @@ def grad_cam(model: Any, batches: Batches, *, leak_labels: bool = False) -> Core
     ``model`` is a dense ViT with a class head; ``batches`` yields normalised images ``[batch, 3, H, W]`` and
     labels, which are read only with ``leak_labels`` (the method is then named "oracle (leaky)").
     """
+    try:
+        from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    except ImportError as error:  # OpenCV, which it brings, wants libGL on some systems
+        raise UsageError(
+            f"grad-cam cannot be used here ({error}): pip install grad-cam, or choose rollout"
+        ) from error
+
     rows, columns = _grid(model)
     prefix = int(model.num_prefix_tokens)
     target = model.blocks[-1].norm1

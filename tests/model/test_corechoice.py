@@ -1,6 +1,7 @@
 """Core choice: provenance, what the gradient sees, the leak named as such, and the per-image mode."""
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -110,3 +111,9 @@ def test_figure_leaves_exactly_the_core_bright(tmp_path):
     assert sorted(order.ranking[:4]) == np.flatnonzero(patches > 0.9).tolist()
     draw([order, choose("centre", build())], 0.25, [np.ones((64, 64, 3))], tmp_path / "cores.png")
     assert (tmp_path / "cores.png").stat().st_size > 1000
+
+
+def test_missing_grad_cam_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
+    with pytest.raises(UsageError, match="grad-cam cannot be used here"):
+        choose("grad-cam", build(), batches())
