@@ -1,5 +1,6 @@
 """Small graphs for compiler tests, built without ONNX or torch."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

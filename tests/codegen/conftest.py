@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from ecp.runtime.session import Session
 IMPLEMENTATIONS = ("local-cpu", "local-pocl", "local-rusticl", "local-gpu")
 
 
-@lru_cache(maxsize=None)
+@cache
 def find(name: str) -> OpenCLDevice | str:
     try:
         return resolve(name)

@@ -1,5 +1,6 @@
 """Kernel families against float64 on every OpenCL implementation present."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 from dataclasses import replace
