@@ -25,6 +25,7 @@ from baselines.common import (
     verify_threads,
     zero_feeds,
 )
+from baselines.output import captured_output
 from baselines.tvm_common import (
     import_onnx,
     import_tvm,
@@ -71,7 +72,7 @@ class TvmBackend(Backend):
 
     def describe(self) -> Description:
         """The wheel's version; the true backend names the state of tuning."""
-        return Description(tvm_version(), f"TVM LLVM ({self.label})", dict(self._facts))
+        return Description(tvm_version(), f"TVM LLVM ({self._facts['schedules']})", dict(self._facts))
 
     def stage(self, feeds: Mapping[str, np.ndarray]) -> None:
         """Copy the inputs into TVM tensors."""
@@ -135,13 +136,14 @@ class TvmTunedBackend(TvmBackend):
                 f"python -m baselines.tvm_tune {onnx_path} --threads {config.threads} --trials 512 --seconds 1200"
             )
         self._facts["tuning"] = found
-        apply = [
-            relax.transform.MetaScheduleApplyDatabase(str(folder)),
-            relax.transform.SplitLayoutRewritePreproc(),
-            relax.transform.LiftTransformParams(),
-            relax.transform.FoldConstant(),
-        ]
-        with self._target:
+        self._facts["schedules"] = f"{self.label}, {found['tasks_tuned']} of {found['tasks']} tasks"
+        # Weights are constants here, so that folding lays them out at compile time and `main` keeps its inputs.
+        with captured_output(), self._target:
+            apply = [
+                relax.transform.MetaScheduleApplyDatabase(str(folder)),
+                relax.transform.SplitLayoutRewritePreproc(),
+                relax.transform.FoldConstant(),
+            ]
             return self._tvm.transform.Sequential(apply)(tunable(onnx_path))
 
 
