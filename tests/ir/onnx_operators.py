@@ -1,6 +1,7 @@
-"""Prints docs/onnx-operators.md: ``python -m tests.ir.onnx_operators > docs/onnx-operators.md`` (minutes).
+"""Prints docs/onnx-operators.md: ``python -m tests.ir.onnx_operators > docs/onnx-operators.md``.
 
-Every ONNX node test is compiled for the local OpenCL CPU device and run there.
+Every ONNX node test runs through the numpy interpreter; with a device name (``local-cpu``) it is compiled and
+run there instead, which takes many minutes.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from tests.ir.node_cases import Engine, cases, run_case
 
 HEAD = """# ONNX operators
 
-Printed by `python -m tests.ir.onnx_operators` from ONNX's own node tests (onnx {version}), each compiled for the
-OpenCL CPU device and compared with the expected outputs: {passed} of {total} pass, {refused} are refused with a
-reason, {failed} fail. Opsets {low} to {high} are read; 9 to 21 are what exporters write today.
+Printed by `python -m tests.ir.onnx_operators{option}` from ONNX's own node tests (onnx {version}), each {how}
+and compared with the expected outputs: {passed} of {total} pass, {refused} are refused with a reason,
+{failed} fail. Opsets {low} to {high} are read; 9 to 21 are what exporters write today.
 
 Operators that ONNX defines by other operators (Attention, RMSNormalization, MeanVarianceNormalization,
 SoftmaxCrossEntropyLoss, ...) are expanded through ONNX's definition and are not listed. A node test that feeds
@@ -52,8 +53,8 @@ def normalised(message: str) -> str:
     return re.sub(r"^\S+: opset (\d+)$", r"opset \1 is older than 7", text)
 
 
-def page(outcomes: dict[str, str]) -> str:
-    """The Markdown page for outcomes by test name."""
+def page(outcomes: dict[str, str], device: str = "") -> str:
+    """The Markdown page for outcomes by test name, of a device or of the interpreter."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, reason in sorted(outcomes.items()):
         if reason:
@@ -63,6 +64,8 @@ def page(outcomes: dict[str, str]) -> str:
     lines = [
         HEAD.format(
             version=onnx.__version__,
+            option=f" {device}" if device else "",
+            how=f"compiled for {device}" if device else "imported and run by the numpy interpreter",
             total=len(outcomes),
             passed=len(outcomes) - refused - failed,
             refused=refused,
@@ -89,7 +92,7 @@ def on_interpreter() -> dict[str, str]:
     return {name: outcome(name, lambda graph, feeds: run(graph, feeds)) for name in cases()}
 
 
-def on_device(device: str = "local-cpu") -> dict[str, str]:
+def on_device(device: str) -> dict[str, str]:
     """Outcomes of compiled code."""
     from ecp.onnx_backend import run_graph
     from ecp.runtime.devices import resolve
@@ -105,4 +108,5 @@ def on_device(device: str = "local-cpu") -> dict[str, str]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    sys.stdout.write(page(on_device()))
+    chosen = sys.argv[1] if len(sys.argv) > 1 else ""
+    sys.stdout.write(page(on_device(chosen) if chosen else on_interpreter(), chosen))

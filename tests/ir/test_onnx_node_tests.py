@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import onnx
 import pytest
 
 from ecp.errors import ModelError
 from ecp.frontend.onnx import supported_operators
 from ecp.frontend.unsupported import REASONS
 from ecp.ir.interp import run
+from tests.ir import onnx_operators
 from tests.ir.node_cases import cases, run_case
 
 #: Forms of supported operators, and kinds of models, that are refused on purpose.
@@ -41,3 +44,12 @@ def test_node(name: str) -> None:
     else:
         assert any(re.search(form, reason) for form in REFUSED_FORMS), reason
     pytest.skip(reason[:200])
+
+
+@pytest.mark.slow
+def test_documentation_is_current() -> None:
+    """docs/onnx-operators.md is what the generator prints, for the onnx version that it names."""
+    text = (Path(__file__).parents[2] / "docs" / "onnx-operators.md").read_text()
+    if f"(onnx {onnx.__version__})" not in text:
+        pytest.skip("the page was printed with another onnx version")
+    assert text == onnx_operators.page(onnx_operators.on_interpreter())
