@@ -92,5 +92,5 @@ class Backend(ABC):
         """Per-operator times of one inference (median over ``repeats``)."""
         raise Unsupported(f"{self.name} has no per-operator profile")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nothing to free is a fine default
         """Free everything."""

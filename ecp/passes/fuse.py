@@ -184,7 +184,9 @@ def _output_copies(graph: Graph, regions: list[Region]) -> list[Region]:
             pushed = pushed and node.op in BIJECTIVE and (value == output or value not in graph.outputs)
             value = node.inputs[0]
             pushed = pushed and len(users[value]) == 1
-        if output in written or (value in written and pushed and (value == output or value not in graph.outputs)):
+        if output in written or (
+            value in written and pushed and (value == output or value not in graph.outputs)
+        ):
             continue
         reason = "a model output is a view of a value that is also needed as it is"
         node = made.get(output)
