@@ -64,6 +64,10 @@ class Kernel:
         self.args[buffer] = (name, C_STORAGE[dtype], write)
         return name
 
+    def image(self, buffer: str) -> str:
+        """Parameter name of a buffer that is read as an image of 4-wide texels."""
+        return self.args.setdefault(buffer, (f"m{len(self.args)}", "image2d_t", False))[0]
+
     def table(self, values: tuple[int, ...]) -> str:
         """Name of a constant index table in the program."""
         return self.tables.setdefault(values, f"table{len(self.tables)}")
@@ -108,7 +112,9 @@ class Kernel:
         """The launch; the kernel is named after its own text."""
         body = "\n".join(self.scopes[0].lines)
         params = ", ".join(
-            f"__global {'' if written else 'const '}{ctype}* {'restrict ' if not written else ''}{name}"
+            f"__read_only image2d_t {name}"
+            if ctype == "image2d_t"
+            else f"__global {'' if written else 'const '}{ctype}* {'restrict ' if not written else ''}{name}"
             for name, ctype, written in self.args.values()
         )
         tables = "".join(

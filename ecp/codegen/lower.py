@@ -11,6 +11,7 @@ from ecp.codegen.contraction import contraction
 from ecp.codegen.kernel import Launch
 from ecp.codegen.map import emit_map
 from ecp.codegen.matmul_cpu import emit_matmul
+from ecp.codegen.matmul_gpu import emit_matmul_gpu, fits_gpu
 from ecp.codegen.reader import Env
 from ecp.codegen.reduce import emit_reduce
 from ecp.codegen.schedule import Schedule
@@ -55,7 +56,9 @@ def emit(env: Env, schedule: Schedule, node: Node) -> Launch:
     """The launch of one fused node."""
     kind = node.attrs["kind"]
     if kind in ("matmul", "conv"):
-        return emit_matmul(env, schedule, node, contraction(env, node))
+        product = contraction(env, node)
+        emitter = emit_matmul if schedule.cpu or not fits_gpu(env, product) else emit_matmul_gpu
+        return emitter(env, schedule, node, product)
     if kind == "attention":
         return emit_attention(env, schedule, node)
     if kind == "reduce":
@@ -94,8 +97,8 @@ def _bundle_parts(
             "name": short[n],
             "pool": pool_of[b.kind],
             "offset": offsets[n],
-            "bytes": b.nbytes + SLACK,
-            "image": None,
+            "bytes": b.nbytes if b.image else b.nbytes + SLACK,
+            "image": _image(b),
         }
         for n, b in keep.items()
     ]
@@ -118,6 +121,16 @@ def _bundle_parts(
         ],
     }  # fmt: skip
     return plan, source, contents
+
+
+def _image(b: Buffer) -> dict[str, Any] | None:
+    if b.image is None:
+        return None
+    return {
+        "width": b.image[0],
+        "height": b.image[1],
+        "format": "RGBA_F16" if b.dtype == "float16" else "RGBA_F32",
+    }
 
 
 def _home(env: Env, output: str) -> str:

@@ -15,7 +15,11 @@ class Schedule:
     ``chunk_k`` the piece of a long reduction. Weights above ``stream_bytes`` are read once, whatever that costs.
 
     ``items`` is how many work-items per compute unit a launch aims at; ``attention_q`` vectors of queries
-    and ``attention_k`` keys make the register tile of attention. ``wg`` is the work-group of GPU kernels.
+    and ``attention_k`` keys make the register tile of attention.
+
+    On GPUs ``nr`` counts vectors of 4, ``wg`` is the largest work-group (columns, rows), ``groups`` the number of
+    work-groups below which tiles shrink, ``bk`` the step along k in local memory (``local``), ``image`` the
+    largest side of an image that holds weights (0: buffers only).
     """
 
     vec: int = 16
@@ -29,14 +33,20 @@ class Schedule:
     attention_q: int = 1
     attention_k: int = 12
     wg: tuple[int, int] = (1, 1)
+    groups: int = 64
+    bk: int = 16
+    local: bool = True
+    image: int = 0
     cpu: bool = True
     attributes: str = "__attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))"
 
 
 ROWS: dict[str, Schedule] = {
     "cpu": Schedule(),
-    "nvidia": Schedule(vec=4, mr=4, nr=1, wg=(16, 16), cpu=False, attributes=""),
-    "adreno": Schedule(vec=4, mr=4, nr=1, wg=(16, 8), cpu=False, attributes=""),
+    "nvidia": Schedule(vec=4, mr=4, nr=1, wg=(16, 16), groups=132, cpu=False, attributes=""),
+    "adreno": Schedule(
+        vec=4, mr=4, nr=2, wg=(16, 8), groups=8, local=False, image=16384, cpu=False, attributes=""
+    ),
     "generic": Schedule(vec=4, mr=4, nr=1, wg=(8, 8), cpu=False, attributes=""),
 }
 

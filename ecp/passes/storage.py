@@ -29,13 +29,17 @@ class Storage:
 
 @dataclass
 class Buffer:
-    """Memory of one root value. ``kind``: arena, static (written at load), input, output or weights."""
+    """Memory of one root value. ``kind``: arena, static (written at load), input, output or weights.
+
+    ``image``: (width, height) in texels of 4 elements where kernels read it as an image.
+    """
 
     name: str
     elements: int
     dtype: str
     kind: str
     init: np.ndarray | None = None
+    image: tuple[int, int] | None = None
 
     @property
     def nbytes(self) -> int:
