@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -37,7 +39,10 @@ def server() -> Iterator[str]:
         str(port + 1),
     ]
     process = subprocess.Popen(
-        [sys.executable, *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [sys.executable, *command],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     end = time.monotonic() + 120
     while time.monotonic() < end:
@@ -46,7 +51,8 @@ def server() -> Iterator[str]:
                 break
         time.sleep(0.5)
     yield f"127.0.0.1:{port}"
-    process.terminate()
+    # The server serves from a child of its own, which would outlive it.
+    os.killpg(process.pid, signal.SIGTERM)
     process.wait(10)
 
 
