@@ -134,9 +134,17 @@ def _pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
     _module(session, "pytest", *arguments, *session.posargs, OMP_NUM_THREADS="1", **environment)
 
 
+def _lint(session: nox.Session) -> None:
+    _module(session, "ruff", "check", ".")
+    _module(session, "ruff", "format", "--check", ".")
+    _module(session, "mypy", "ecp", "baselines", "bench", "reports")
+
+
 @nox.session(**OWN)
 def tests(session: nox.Session) -> None:
-    """The test suite without what needs special hardware or minutes."""
+    """Lint and types, then the test suite without what needs special hardware or minutes."""
+    if not session.posargs:
+        _lint(session)
     _pytest(session, "-m", "not gpu and not phone and not arm64 and not oclgrind and not slow", *PARALLEL)
 
 
@@ -185,9 +193,7 @@ def oclgrind(session: nox.Session) -> None:
 @nox.session(default=False, **OWN)
 def lint(session: nox.Session) -> None:
     """ruff and mypy over everything."""
-    _module(session, "ruff", "check", ".")
-    _module(session, "ruff", "format", "--check", ".")
-    _module(session, "mypy", "ecp", "baselines", "bench", "reports")
+    _lint(session)
 
 
 if (ROOT / "tests" / "microbench").is_dir():
