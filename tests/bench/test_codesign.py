@@ -117,16 +117,16 @@ def test_bad_usage(arguments, code, message, capsys):
 
 
 def test_real_sweep_on_the_local_device(tmp_path, capsys):
-    """Compiles and times a small ViT at three ratios and two sizes."""
+    """Compiles and times one block of a small ViT at three ratios."""
     arguments = [
         "--models",
         "vit_tiny",
         "--ratios",
         "0.1,0.5,1.0",
         "--sizes",
-        "64,96",
+        "64",
         "--depths",
-        "2",
+        "1",
         "--quick",
     ]
     budget = ["--budget-ms", "1000"]
@@ -137,9 +137,12 @@ def test_real_sweep_on_the_local_device(tmp_path, capsys):
         == 0
     )
     cells = json.loads(capsys.readouterr().out)
-    assert len(cells) == 6 and all(c["status"] == "measured" and c["value"] > 0 for c in cells)
+    assert [c["model"] for c in cells] == [
+        "ecp_vit_tiny@64 depth 1@0.1",
+        "ecp_vit_tiny@64 depth 1@0.5",
+        "vit_tiny@64 depth 1",
+    ]
+    assert all(c["status"] == "measured" and c["value"] > 0 for c in cells)
     assert {f.name for f in tmp_path.iterdir()} == {"codesign.txt", "codesign.json", "codesign.png"}
-    dense = {c["model"]: c for c in cells}
-    assert dense["vit_tiny@96 depth 2"]["value"] > dense["ecp_vit_tiny@64 depth 2@0.1"]["value"]
-    assert dense["vit_tiny@96 depth 2"]["extra"]["attention_device_ms"] > 0
+    assert all(0 < c["extra"]["attention_device_ms"] < c["extra"]["device_ms"] for c in cells)
     assert all(c["extra"]["largest_ratio_within_budget"] == 1.0 for c in cells)
