@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -268,7 +267,7 @@ def _reply(
         start = steady_start(times, measure.WINDOW, request.limits.get("steady", measure.TOLERANCE))
         if start is None or len(times) - start < measure.LEAST_SAMPLES:
             status, reason = "unstable", f"no steady state in {len(times)} inferences"
-            start = math.ceil(len(times) / 2)
+            start = len(times) // 2
         warmup, samples = times[:start], times[start:]
         extra |= {"source": "wall", "unit": "ms", "clock": "steady_clock", "device_ms": document["device_ms"]}
         if min(document["device_ms"], default=0.0) > max(times):
