@@ -41,7 +41,7 @@ def make_runs(results: Path, records: int) -> int:
         folder.mkdir(parents=True)
         git = {"commit": f"{run:040x}", "branch": "main", "dirty": False}
         (folder / "run.json").write_text(json.dumps({"run_id": run_id, "environment": host, "git": git}))
-        lines = []
+        lines: list[str] = []
         for seq, (model, backend) in enumerate(cases * BLOCKS):
             if written + len(lines) >= records:
                 break
