@@ -56,7 +56,13 @@ def emit_map(env: Env, schedule: Schedule, node: Node) -> Launch:
         kernel.emit(f"if (item >= {total}) return;")
         _element(env, reader, value, order, shape, width, var("item", total))
     kernel.flops = prod(shape) * sum(1 for n in body.nodes)
-    return kernel.finish((items,), (1,) if schedule.cpu else None)
+    return kernel.finish(*work_size(schedule, items))
+
+
+def work_size(schedule: Schedule, items: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(global, local) size for ``items`` work-items; kernels guard the padding that whole GPU groups bring."""
+    local = 1 if schedule.cpu else max(1, min(64, items))
+    return (-(-items // local) * local,), (local,)
 
 
 def _element(

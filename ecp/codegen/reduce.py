@@ -13,7 +13,7 @@ from math import prod
 
 from ecp.codegen.functions import exp
 from ecp.codegen.kernel import Kernel, Launch
-from ecp.codegen.map import pick_width, storage_order
+from ecp.codegen.map import pick_width, storage_order, work_size
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.scan import emit_scan
 from ecp.codegen.schedule import Schedule
@@ -150,7 +150,7 @@ class _Rows:
                     out[axes[i]] = steps[position] * self.width + lane(self.width)
             self._row(out)
         self.kernel.flops = prod(space.shape) * (5 if self.same else prod(space.reduced))
-        return self.kernel.finish((-(-total // chunk),), (1,) if self.schedule.cpu else None)
+        return self.kernel.finish(*work_size(self.schedule, -(-total // chunk)))
 
     def _inner_axis(self) -> int:
         if not self.space.shape:

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from ecp.codegen.schedule import Schedule
 from ecp.compiler import compile_graph
 from ecp.errors import DeviceError
 from ecp.ir.graph import Graph
@@ -56,6 +57,7 @@ def largest_error(
     precision: str = "fp32",
     scale: float = 1.0,
     mean: float = 0.0,
+    schedule: Schedule | None = None,
     **switches: bool,
 ) -> float:
     """Largest error against float64, relative to the largest reference output (at least 1)."""
@@ -64,7 +66,7 @@ def largest_error(
         i: (mean + scale * rng.standard_normal(graph.types[i].shape)).astype(graph.types[i].dtype)
         for i in graph.inputs
     }
-    bundle = compile_graph(graph, device.device_class, precision, **switches)
+    bundle = compile_graph(graph, device.device_class, precision, schedule, **switches)
     with Session(bundle, device) as session:
         got = session.run(feeds)
     want = run(graph, feeds, np.float64)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ecp.codegen.schedule import Schedule, schedule_for
+from ecp.compiler import compile_graph
 from ecp.ir.graph import Graph
 from ecp.runtime.devices import OpenCLDevice
 from tests.codegen.conftest import cases, largest_error
@@ -130,10 +132,56 @@ def test_every_switch_of_the_ablation_is_right(switch: str, opencl: OpenCLDevice
     assert largest_error(GRAPHS["cp block"], opencl, **{switch: False}) < 1e-5
 
 
+ON_GPU = [
+    *QUICK,
+    "matmul 1x7x5",
+    "batched",
+    "batched narrow",
+    "conv stride",
+    "conv groups",
+    "shifted windows",
+    "biased attention",
+]
+
+
 @pytest.mark.parametrize("device_class", ["nvidia", "adreno", "generic"])
-@pytest.mark.parametrize(
-    ("name", "opencl"), cases(["matmul 13x64x100", "conv 3x3", "cp block"], set()), indirect=["opencl"]
-)
+@pytest.mark.parametrize(("name", "opencl"), cases(ON_GPU, {"conv 3x3"}), indirect=["opencl"])
 def test_gpu_schedules_are_right_on_cpu_devices(name: str, device_class: str, opencl: OpenCLDevice) -> None:
     """GPU rows run (slowly) on a CPU device: their results are checked without the GPU."""
     assert largest_error(GRAPHS[name], replace(opencl, device_class=device_class)) < 1e-5
+
+
+@pytest.mark.parametrize("device_class", ["adreno", "generic"])
+@pytest.mark.parametrize(
+    ("name", "opencl"), cases(["matmul 13x64x100", "cp block"], set()), indirect=["opencl"]
+)
+def test_gpu_schedules_with_half_storage(name: str, device_class: str, opencl: OpenCLDevice) -> None:
+    assert largest_error(GRAPHS[name], replace(opencl, device_class=device_class), "fp16") < 5e-3
+
+
+@pytest.mark.parametrize(("changes", "opencl"), cases(["buffers", "wide"], set()), indirect=["opencl"])
+def test_other_gpu_tiles(changes: str, opencl: OpenCLDevice) -> None:
+    """Weights in buffers where an image is too large, and 8x8 register tiles."""
+    row = schedule_for("adreno") if changes == "buffers" else schedule_for("generic")
+    row = replace(row, image=0) if changes == "buffers" else replace(row, mr=8, nr=2, bk=8, groups=1)
+    for name in ("matmul 13x64x100", "conv groups", "shifted windows"):
+        assert largest_error(GRAPHS[name], replace(opencl, device_class="generic"), schedule=row) < 1e-5
+
+
+def test_adreno_reads_weights_from_images_within_the_limit() -> None:
+    def images(row: Schedule) -> list[dict]:
+        plan = compile_graph(GRAPHS["matmul 13x64x100"], "adreno", schedule=row).plan
+        return [m["image"] for m in plan["mems"] if m["image"]]
+
+    row = schedule_for("adreno")
+    (image,) = images(row)
+    assert image == {"width": 32, "height": 64, "format": "RGBA_F32"}
+    assert images(replace(row, image=63)) == []
+
+
+# One small case of every kernel family, for checkers that interpret each instruction.
+SMALL: dict[str, Graph] = {
+    "matmul": matmul(5, 12, 10), "batched": batched(2, 5, 8, 3), "conv": conv(4, 8, 5, 3), "conv stride": conv(3, 8, 8, 3, strides=(2, 2)),
+    "depthwise": conv(4, 4, 5, 3, group=4), "softmax": GRAPHS["softmax"], "reduce": row("ReduceMax", {"axes": (2,), "keepdims": 1}, (3, 4, 19)),
+    "pool": GRAPHS["average pool"], "cumsum": GRAPHS["cumsum"], "cp block": vit_block(tokens=7, dim=16, heads=2, core=3),
+}  # fmt: skip
