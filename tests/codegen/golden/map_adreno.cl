@@ -1,0 +1,18 @@
+float4 ecp_exp_float4(float4 x) {
+  x = fmin(fmax(x, (float4)(-87.0f)), (float4)(88.0f)) * 1.44269504f;
+  const float4 n = rint(x);
+  const float4 r = x - n;
+  float4 p = fma(r, (float4)(0.0013266970636323094f), (float4)(0.009675459936261177f));
+  p = fma(p, r, (float4)(0.05550742521882057f)); p = fma(p, r, (float4)(0.24022121727466583f));
+  p = fma(p, r, (float4)(0.6931469440460205f)); p = fma(p, r, (float4)(1.0000001192092896f));
+  return as_float4(as_int4(p) + (convert_int4(n) << 23));
+}
+
+__kernel 
+void map_0ebaa11a43(__global const float* restrict m0, __global float* m1)
+{
+  const int item = get_global_id(0);
+  if (item >= 6) return;
+  const float4 t1 = vload4(0, m0 + item*4);
+  vstore4(t1/(1.0f+ecp_exp_float4(-2.0f*(0.7978845608f*t1*(1.0f+0.044715f*t1*t1)))), 0, m1 + item*4);
+}
