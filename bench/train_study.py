@@ -124,8 +124,8 @@ def _run(
     )
     out.mkdir(parents=True, exist_ok=True)
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    facts: dict[str, Any] = {"gpu": gpu, "torch": torch.__version__, "data_sha256": found.sha256, "model": config.model.name}
-    facts |= {"config": config.model_dump(mode="json"), "epochs": epochs}
+    facts: dict[str, Any] = {"gpu": gpu, "torch": torch.__version__, "data_sha256": found.sha256}
+    facts |= {"model": config.model.name, "config": config.model_dump(mode="json"), "epochs": epochs}
     _same_study(out, facts)
     done = _done(out)
     for seed in range(seeds):
