@@ -1,11 +1,11 @@
-float ecp_exp_float(float x) {
-  x = fmin(fmax(x, (float)(-87.0f)), (float)(88.0f)) * 1.44269504f;
+float ecp_exp_float(float given) {
+  const float x = fmin(fmax(given, (float)(-87.0f)), (float)(88.0f)) * 1.44269504f;
   const float n = rint(x);
   const float r = x - n;
   float p = fma(r, (float)(0.0013266970636323094f), (float)(0.009675459936261177f));
   p = fma(p, r, (float)(0.05550742521882057f)); p = fma(p, r, (float)(0.24022121727466583f));
   p = fma(p, r, (float)(0.6931469440460205f)); p = fma(p, r, (float)(1.0000001192092896f));
-  return as_float(as_int(p) + (convert_int(n) << 23));
+  return select(as_float(as_int(p) + (convert_int(n) << 23)), given, isnan(given));
 }
 
 __kernel 
