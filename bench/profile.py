@@ -27,6 +27,7 @@ from bench.protocol import Request
 DEFAULT_MODELS = ("vit_base", "deit_base", "deit_base_distilled")
 REPEATS = 5
 LISTED = 12
+LISTED_NODES = 4
 Ablate = Annotated[
     bool, typer.Option("--ablate", help="Only ecp, its passes switched off one by one (and all together).")
 ]
@@ -49,7 +50,7 @@ def measure(request: Request, session: Session) -> dict[str, Any]:
             "source": ops[0].source if ops else "none",
             "unit": "ms",
             "plain_ms": plain,
-            "profile": {**summary, **memory, **_written(ops)},
+            "profile": {**summary, **memory, **_written(ops), **_launches(ops)},
         },
     }
 
@@ -90,6 +91,23 @@ def _written(ops: list[OpTime]) -> dict[str, float]:
     """Bytes that the framework itself said its operators wrote, where it did."""
     sizes = [op.details["output_bytes"] for op in ops if "output_bytes" in op.details]
     return {"framework_written_mb": round(sum(sizes) / 1e6, 3)} if sizes else {}
+
+
+def _launches(ops: list[OpTime]) -> dict[str, list[dict[str, Any]]]:
+    """Every launch with its counted flops and bytes, where the backend gives them: what a roofline is drawn from."""
+    rows = [
+        {
+            "name": op.name,
+            "family": op.op_type,
+            "ms": round(op.ms, 6),
+            "flops": op.details["flops"],
+            "bytes": op.details["bytes"],
+            "nodes": list(op.details.get("nodes", ()))[:LISTED_NODES],
+        }
+        for op in ops
+        if {"flops", "bytes"} <= set(op.details)
+    ]
+    return {"launches": rows} if rows else {}
 
 
 def _plain(execute: Any, request: Request) -> list[float]:

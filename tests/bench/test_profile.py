@@ -78,6 +78,20 @@ def test_shares_come_from_the_hooked_pass_and_latency_from_the_plain_one() -> No
     assert got["layout_operators"] == 1 and got["operators"] == 3
 
 
+def test_launches_with_counts_are_kept_for_the_roofline() -> None:
+    counted = op("matmul", "3:mm_0", 0.5, flops=10, bytes=20, nodes=[f"/n{i}" for i in range(9)])
+    (row,) = profile._launches([counted, op("MatMul")])["launches"]
+    assert (row["name"], row["family"], row["ms"], row["flops"], row["bytes"]) == (
+        "3:mm_0",
+        "matmul",
+        0.5,
+        10,
+        20,
+    )
+    assert row["nodes"] == [f"/n{i}" for i in range(profile.LISTED_NODES)]
+    assert profile._launches([op("MatMul")]) == {}
+
+
 def test_a_mistake_in_the_table_is_a_sentence(tmp_path: Path) -> None:
     bad = tmp_path / "c.yaml"
     bad.write_text(FILE.read_text().replace("class: pooling}", "class: poling}", 1))
