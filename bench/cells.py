@@ -74,7 +74,7 @@ def make_cell(case: Case, records: Sequence[BlockRecord], planned_blocks: int) -
         (r for r in records if r.status in ("measured", "unstable")), records[0] if records else None
     )
     extra = _extra(records, shown, blocks) if shown else {}
-    if status == "unstable":
+    if status == "unstable" and blocks:
         extra["indicative"] = statistics.median(statistics.median(b) for b in blocks)
     return Cell(
         device=case.device,
@@ -130,6 +130,8 @@ def _verdict(records: Sequence[BlockRecord]) -> tuple[str, str]:
     unstable = [r for r in records if r.status == "unstable"]
     if 2 * len(unstable) > len(records):
         return "unstable", f"{len(unstable)} of {len(records)} blocks: {unstable[0].reason}"
+    if not any(r.samples_ms for r in records):
+        return "failed", "its blocks are called measured, and none holds a sample"
     return "measured", ""
 
 

@@ -229,10 +229,16 @@ def _load_run(path: Path) -> Run:
     info: dict[str, Any] = {}
     records: list[BlockRecord] = []
     cells: list[Measured] = []
+    by_key: dict[Key, Measured] = {}
     for file in sorted(path.rglob("records.jsonl")):
         result = read_records(file)
         records += result.records
         findings += result.findings
+        # Several runs in one folder stay apart: of two that measured the same, the later one stands.
+        for cell in aggregate(result.records, path.name):
+            old = by_key.get(cell.key)
+            if old is None or cell.ok or not old.ok:
+                by_key[cell.key] = cell
     summaries: list[Any] = []
     for file in sorted(path.rglob("*.json")):
         try:
@@ -250,11 +256,8 @@ def _load_run(path: Path) -> Run:
             if not found:
                 findings.append(f"{file.relative_to(path)}: holds no cells")
     cells += _cells_of(trained.cells(summaries), path.name)
-    from_blocks = aggregate(records, path.name)
-    known = {c.key for c in from_blocks}
-    return Run(
-        path.name, path, info, records, from_blocks + [c for c in cells if c.key not in known], findings
-    )
+    others = [c for c in cells if c.key not in by_key]
+    return Run(path.name, path, info, records, [*by_key.values(), *others], findings)
 
 
 def _merge(info: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -295,10 +298,25 @@ def _cells_of(data: Any, run: str) -> Iterable[Measured]:
 
 
 def variant_of(record: BlockRecord) -> str:
-    """Switches that were turned off for an ablation (``eliminate=off``), or an empty string."""
+    """The backend settings of a record (``eliminate=off``, ``precision=low``), or an empty string.
+
+    A setting is ``BACKEND.KEY`` as ``--set`` takes it, or a pass of the compiler; other options change nothing.
+    """
     options = record.extra.get("options")
-    found = options if isinstance(options, Mapping) else {}
-    return " ".join(f"{k}=off" for k in sorted(found) if k in SWITCHES and not found[k])
+    texts = []
+    for name, value in sorted(options.items()) if isinstance(options, Mapping) else ():
+        _, dot, setting = name.partition(".")
+        key = setting if dot else name
+        if key in SWITCHES:
+            texts += [f"{key}=off"] if str(value).lower() in ("false", "0", "off") else []
+        elif dot:
+            texts.append(f"{key}={value}")
+    return " ".join(texts)
+
+
+def is_ablation(variant: str) -> bool:
+    """Whether a variant is the compiler with passes turned off, and nothing else."""
+    return bool(variant) and {t.removesuffix("=off") for t in variant.split()} <= set(SWITCHES)
 
 
 def aggregate(records: Iterable[BlockRecord], run: str) -> list[Measured]:
@@ -336,6 +354,8 @@ def _one_cell(
         extra=shown.extra,
         records=tuple(blocks),
     )
+    if metric == "limits":
+        return _limit(base, blocks)
     if not any(b.samples_ms for b in blocks):
         # A metric whose result is a structure (a profile) has no samples; its numbers lie in ``extra``.
         value = shown.extra.get("value") if good else None
@@ -350,4 +370,17 @@ def _one_cell(
         ci=(cell.ci[0], cell.ci[1]) if cell.ci and several else None,
         blocks=tuple(tuple(b) for b in cell.blocks),
         extra={**shown.extra, **{k: v for k, v in cell.extra.items() if v is not None}},
+    )
+
+
+def _limit(base: Measured, tries: list[BlockRecord]) -> Measured:
+    """Largest batch that ran; the blocks are tries of growing batch, the last of which may have failed."""
+    ran = [int(t.extra["batch"]) for t in tries if t.status == "measured" and "batch" in t.extra]
+    failed = next((t for t in tries if t.status != "measured"), None)
+    first = {"batch": failed.extra.get("batch"), "reason": failed.reason} if failed else None
+    extra = {**base.extra, "first_failure": first}
+    if not ran:
+        return replace(base, unit="batch", source="wall", extra=extra)
+    return replace(
+        base, status="measured", reason="", value=float(max(ran)), unit="batch", source="wall", extra=extra
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reports.figures import access, paper, roofline, speed
+from reports.figures import access, length, paper, roofline, speed
 from reports.figures.base import Figure, Missing
 from reports.measured import Store, slug
 
@@ -17,7 +17,7 @@ PER_DEVICE = (
     access.plan,
     speed.ablation,
     roofline.roofline,
-    speed.against_length,
+    length.against_length,
 )
 
 

@@ -14,7 +14,7 @@ from reports.figures import style
 from reports.figures.base import Figure, Missing
 from reports.measured import Measured, Store, base_name, core_ratio
 from reports.profiles import percent
-from reports.tables.find import FRAMEWORKS
+from reports.tables.find import FRAMEWORKS, is_ours
 
 ON_GRAPH = 24  # nodes of the drawn graphs: enough to see the structure, few enough to see the edges
 RATIOS = (0.1, 0.3, 0.5, 1.0)
@@ -87,7 +87,7 @@ def _figure1_rows(
     }
     cells = [c for c in store.find(device=device, precision=precision, model=model, metric="latency") if c.ok]
     ours = [c for c in cells if c.backend in FRAMEWORKS["ecp"]]
-    others = sorted((c for c in cells if c.backend not in FRAMEWORKS["ecp"]), key=lambda c: c.value or 0)
+    others = sorted((c for c in cells if not is_ours(c.backend)), key=lambda c: c.value or 0)
     rows = [
         base | {"where": device, "backend": c.backend, "latency_ms": c.value, "run": c.run}
         for c in (*ours[:1], *others[:1])

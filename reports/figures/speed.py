@@ -1,4 +1,4 @@
-"""Figures of measured speed: latency by framework, where the time goes, ablation, latency against sequence length."""
+"""Figures of measured speed: latency by framework, where the time goes, ablation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports import profiles
 from reports.audit import vit_math
 from reports.figures import style
 from reports.figures.base import Figure, Missing
-from reports.measured import Measured, Store, base_name, core_ratio, image_size
+from reports.measured import Measured, Store, is_ablation
 
 
 def by_model(cells: list[Measured]) -> dict[str, list[Measured]]:
@@ -197,7 +197,9 @@ def ablation(store: Store, device: str, precision: str) -> Figure | Missing:
 
 
 def _ablation_row(store: Store, cell: Measured, device: str, precision: str) -> dict[str, Any] | None:
-    if (cell.device, cell.precision) != (device, precision) or not cell.variant or cell.status != "measured":
+    if (cell.device, cell.precision) != (device, precision) or cell.status != "measured":
+        return None
+    if cell.backend != "ecp" or not is_ablation(cell.variant):
         return None
     same = {"device": device, "precision": precision, "model": cell.model, "backend": cell.backend}
     full = [c for c in store.find(metric=cell.metric, **same) if c.status == "measured"]
@@ -215,64 +217,6 @@ def _ablation_row(store: Store, cell: Measured, device: str, precision: str) -> 
         "run": cell.run,
         "all_on_run": full[0].run,
     }
-
-
-def against_length(store: Store, device: str, precision: str) -> Figure | Missing:
-    """Latency (and attention's share of the MACs) against the number of tokens, dense and core-periphery."""
-    rows: list[dict[str, Any]] = []
-    for cell in store.find(device=device, precision=precision, metric="latency"):
-        tokens = _tokens(cell.model)
-        if cell.ok and tokens and cell.backend in ("ecp", "onnxruntime", "openvino", "torch"):
-            kind = "dense" if core_ratio(cell.model) is None else f"CP, ratio {core_ratio(cell.model):g}"
-            rows.append(
-                {
-                    "tokens": tokens,
-                    "kind": f"{base_name(cell.model).removeprefix('ecp_')} {kind}",
-                    "backend": cell.backend,
-                    "model": cell.model,
-                    "latency_ms": cell.value,
-                    "run": cell.run,
-                }
-            )
-    name = "Latency against sequence length"
-    if len({r["tokens"] for r in rows}) < 3:
-        command = f"nox -s latency -- --device {device} --models vit_tiny,vit_tiny@384,vit_tiny@512,ecp_vit_tiny@384"
-        return Missing("length", name, "fewer than three sequence lengths were recorded", command)
-    series = list(dict.fromkeys((r["backend"], r["kind"]) for r in rows))
-
-    def draw(canvas: Canvas) -> None:
-        axis = canvas.add_subplot()
-        for k, (backend, kind) in enumerate(series):
-            mine = sorted(
-                (r for r in rows if (r["backend"], r["kind"]) == (backend, kind)), key=lambda r: r["tokens"]
-            )
-            axis.plot(
-                [r["tokens"] for r in mine],
-                [r["latency_ms"] for r in mine],
-                color=style.CYCLE[k % len(style.CYCLE)],
-                marker=style.MARKERS[k % len(style.MARKERS)],
-                linestyle="-" if kind.endswith("dense") else "--",
-                label=f"{backend}, {kind}",
-            )
-        axis.set_xlabel("tokens N")
-        axis.set_ylabel("latency, ms")
-        axis.legend()
-
-    return Figure(
-        "length",
-        name,
-        f"Measured on {device}, {precision}. Solid: full attention; dashed: core-periphery attention.",
-        "Lines of latency over sequence length for dense and core-periphery attention.",
-        rows,
-        draw,
-        (6.8, 3.4),
-        "speed",
-    )
-
-
-def _tokens(model: str) -> int | None:
-    """Tokens of a ViT/16 at its image size, the class token included; None for other networks."""
-    return (image_size(model) // 16) ** 2 + 1 if "vit_" in base_name(model) and ":" not in model else None
 
 
 def macs_by_ratio() -> Figure:

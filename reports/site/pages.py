@@ -12,7 +12,7 @@ from reports.measured import Measured, Run, Store, core_ratio, image_size, slug
 from reports.series import Series
 from reports.site import spark
 from reports.site.shape import cell_row, interval, plain
-from reports.tables.find import FRAMEWORKS
+from reports.tables.find import FRAMEWORKS, is_ours
 from reports.tables.render import number
 from reports.verdicts import interval as bounds
 from reports.verdicts import side
@@ -30,7 +30,7 @@ def speed_summary(store: Store) -> list[dict[str, Any]]:
     rows = []
     for (device, precision, model), cells in groups.items():
         ours = min((c for c in cells if c.backend in FRAMEWORKS["ecp"]), key=_value, default=None)
-        other = min((c for c in cells if c.backend not in FRAMEWORKS["ecp"]), key=_value, default=None)
+        other = min((c for c in cells if not is_ours(c.backend)), key=_value, default=None)
         if ours is None or other is None:
             continue
         verdict = {1: "slower", -1: "faster", 0: "level"}[side(bounds(ours), bounds(other))]

@@ -149,7 +149,8 @@ def devices(b: Builder) -> None:
 def models(b: Builder) -> None:
     """A page per model and their list."""
     rows = []
-    for model in sorted(b.store.names("model")):
+    # A microbenchmark (``peak:fma``) is no model: it stands on its run's page and in the roofline.
+    for model in sorted(b.store.names("model", lambda c: not c.model.startswith("peak:"))):
         cells = b.store.find(model=model)
         name = slug(model)
         best = min((c.value for c in cells if c.metric == "latency" and c.ok and c.value), default=None)

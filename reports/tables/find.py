@@ -20,7 +20,11 @@ FRAMEWORKS = {
     "mnn": ("mnn-opencl", "mnn"),
     "ecp": ("ecp", "ecp-native"),
 }
-NOTHING = "no record"
+
+
+def is_ours(backend: str) -> bool:
+    """Whether a backend is this project's compiler in any form; it is never "another framework" then."""
+    return backend.partition("-")[0] == "ecp"
 
 
 @dataclass(frozen=True)

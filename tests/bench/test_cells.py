@@ -67,6 +67,21 @@ def test_one_failed_block_fails_the_cell_and_keeps_the_samples() -> None:
     assert cell.reason == "1 of 2 blocks: wrong output" and len(cell.blocks) == 2
 
 
+def test_an_unstable_block_without_a_sample_has_no_indication() -> None:
+    """A phone that never cooled down gives a reason and no sample."""
+    hot = block(0, status="unstable", reason="thermal status severe", samples_ms=[])
+    cell = make_cell(CASE, [hot], 1)
+    assert (cell.status, cell.value, cell.blocks) == ("unstable", None, []) and "indicative" not in cell.extra
+    print_cells([cell], Console(quiet=True))
+    other = block(1, status="unstable", reason="thermal status severe", samples_ms=[3.0])
+    assert make_cell(CASE, [hot, other], 2).extra["indicative"] == 3.0
+
+
+def test_measured_without_a_sample_is_a_failure_not_a_crash() -> None:
+    cell = make_cell(CASE, [block(0, samples_ms=[])], 1)
+    assert (cell.status, cell.value) == ("failed", None) and "none holds a sample" in cell.reason
+
+
 def test_unstable_blocks_are_tolerated_up_to_half() -> None:
     noisy = [block(i, status="unstable", reason="hot") for i in range(2)]
     assert make_cell(CASE, [*noisy, block(2), block(3)], 4).status == "measured"

@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from reports.figures import Missing, access, build_all, export, paper, style
-from reports.measured import Store
+from reports.figures import Missing, access, build_all, export, length, paper, style
+from reports.measured import Store, load
+from tests.reports import synthetic
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,36 @@ def test_ablation_compares_with_the_whole_compiler(store, drawn):
     assert store.find(model="vit_tiny", backend="ecp", metric="latency")[0].value == pytest.approx(
         8, rel=0.05
     )
+
+
+def test_latency_against_length_sets_dense_beside_core_periphery(tmp_path):
+    records = []
+    for side, dense in ((224, 10.0), (384, 30.0), (512, 60.0)):
+        for model, ms in ((f"vit_tiny@{side}", dense), (f"ecp_vit_tiny@0.5@{side}", dense * 0.9)):
+            cell = synthetic.key(model, "ecp", "latency")
+            records.append(
+                synthetic.BlockRecord(
+                    "n", len(records), 0, cell, "measured", samples_ms=[ms], extra={"unit": "ms"}
+                )
+            )
+    synthetic.write_run(tmp_path / "2026-02-01-n", records, "latency", "20260201")
+    figure = length.against_length(load(tmp_path), "local", "fp32")
+    assert not isinstance(figure, Missing)
+    got = [(r["tokens"], r["core_ratio"], round(r["relative"], 2)) for r in figure.rows]
+    assert got == [
+        (197, 1.0, 1),
+        (577, 1.0, 1),
+        (1025, 1.0, 1),
+        (197, 0.5, 0.9),
+        (577, 0.5, 0.9),
+        (1025, 0.5, 0.9),
+    ]
+    by_macs = [r["macs_relative"] for r in figure.rows[3:]]
+    assert by_macs == sorted(by_macs, reverse=True) and 0.85 < by_macs[0] < 1
+    assert export.drawings(figure)[0]
+    # Without a dense network at three lengths there is nothing to compare with.
+    synthetic.write_run(tmp_path / "less" / "2026-02-01-n", records[1:], "latency", "20260201")
+    assert isinstance(length.against_length(load(tmp_path / "less"), "local", "fp32"), Missing)
 
 
 def test_figure1_marks_whose_accuracy_it_is(drawn):

@@ -68,3 +68,61 @@ def test_seeds_of_one_training_become_one_cell(store):
     assert (cell.value, cell.ci, cell.extra["seeds"]) == (83.5, (83.0, 84.0), [0, 1])
     assert cell.extra["dataset"] == "tiny-imagenet"
     assert store.run("2026-01-04-train").findings == []
+
+
+def block(number, metric, status="measured", reason="", samples=(), backend="ecp", **extra):
+    cell = synthetic.key("vit_tiny", backend, metric)
+    return synthetic.BlockRecord(
+        "r", number, number, cell, status, reason, samples_ms=list(samples), extra=extra
+    )
+
+
+def test_settings_of_a_command_line_are_a_variant_of_their_own(tmp_path):
+    """As ``--ablate`` and ``--set`` write them: texts under the framework's name."""
+    records = [
+        block(0, "latency", samples=[8.0], options={}),
+        block(1, "latency", samples=[12.0], options={"ecp.fuse": "false", "ecp.eliminate": "true"}),
+        block(2, "latency", samples=[5.0], backend="mnn", options={"mnn.precision": "low"}),
+    ]
+    synthetic.write_run(tmp_path / "2026-02-01-x", records, "latency", "20260201")
+    store = measured.load(tmp_path)
+    assert [(c.variant, c.value) for c in store.cells] == [
+        ("", 8.0),
+        ("fuse=off", 12.0),
+        ("precision=low", 5.0),
+    ]
+    assert [c.value for c in store.find(backend="ecp")] == [8.0]
+    assert measured.is_ablation("eliminate=off fuse=off")
+    assert not measured.is_ablation("") and not measured.is_ablation("fuse=off precision=low")
+
+
+def test_two_runs_in_one_folder_are_not_mixed(tmp_path):
+    for stamp, ms in (("20260201", 8.0), ("20260202", 6.0)):
+        folder = tmp_path / "2026-02-01-both" / f"{stamp}T100000Z-latency-a"
+        synthetic.write_run(folder, [block(0, "latency", samples=[ms, ms])], "latency", stamp)
+    (cell,) = measured.load(tmp_path).cells
+    assert (cell.value, cell.blocks) == (6.0, ((6.0, 6.0),))
+
+
+def test_limits_say_the_largest_batch_and_what_ended_it(tmp_path):
+    tries = [
+        block(0, "limits", samples=[9.0], batch=1),
+        block(1, "limits", samples=[17.0], batch=2),
+        block(2, "limits", "failed", "out of memory", batch=4),
+    ]
+    synthetic.write_run(tmp_path / "2026-02-01-x", tries, "limits", "20260201")
+    (cell,) = measured.load(tmp_path).cells
+    assert (cell.status, cell.value, cell.unit) == ("measured", 2.0, "batch")
+    assert cell.extra["first_failure"] == {"batch": 4, "reason": "out of memory"}
+    synthetic.write_run(tmp_path / "none" / "x", tries[2:], "limits", "20260201")
+    (cell,) = measured.load(tmp_path / "none").cells
+    assert (cell.status, cell.reason, cell.value) == ("failed", "out of memory", None)
+
+
+def test_a_block_that_was_cut_short_is_unstable_without_a_value(tmp_path):
+    records = [block(0, "latency", "unstable", "too hot"), block(1, "latency", "unstable", "too hot", [5.0])]
+    synthetic.write_run(tmp_path / "2026-02-01-x", records, "latency", "20260201")
+    synthetic.write_run(tmp_path / "2026-02-02-x", records[:1], "latency", "20260202")
+    first, second = measured.load(tmp_path).cells
+    assert (first.status, first.value, first.extra["indicative"]) == ("unstable", None, 5.0)
+    assert (second.status, second.value) == ("unstable", None)
