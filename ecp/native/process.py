@@ -16,7 +16,7 @@ import numpy as np
 
 from ecp.errors import BundleError, DeviceError, EcpError, InputError
 from ecp.native.build import runner
-from ecp.runtime import icd
+from ecp.runtime import drivers, icd
 from ecp.runtime.devices import OpenCLDevice
 
 
@@ -38,10 +38,13 @@ def opencl_library() -> Path | None:
     return found[0] if found else None
 
 
-def environment() -> dict[str, str]:
-    """This process's environment, with the pip-installed OpenCL runtime reachable for a child."""
+def environment(device: OpenCLDevice | None = None) -> dict[str, str]:
+    """This process's environment, with the pip-installed OpenCL runtime reachable for a child.
+
+    With ``device`` the child's loader opens only the drivers that this device can come from.
+    """
     icd.setup()
-    env = dict(os.environ)
+    env = {**os.environ, **drivers.environment(device.kind if device else "")}
     intel = icd.intel_library()
     if intel is not None:
         env["LD_LIBRARY_PATH"] = ":".join(filter(None, [str(intel.parent), env.get("LD_LIBRARY_PATH", "")]))
@@ -78,7 +81,7 @@ class RunnerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment(),
+            env=environment(device),
             text=True,
             encoding="utf-8",
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ecp.errors import DeviceError, UsageError
-from ecp.runtime import icd
+from ecp.runtime import drivers, icd
 
 # What each local name means; the first matching device wins.
 LOCAL_NAMES = ("local", "local-cpu", "local-pocl", "local-gpu", "local-rusticl")
@@ -14,7 +14,10 @@ LOCAL_NAMES = ("local", "local-cpu", "local-pocl", "local-gpu", "local-rusticl")
 
 @dataclass(frozen=True)
 class OpenCLDevice:
-    """One device. ``device_class`` picks the schedule rows: cpu, nvidia, adreno or generic."""
+    """One device. ``device_class`` picks the schedule rows: cpu, nvidia, adreno or generic.
+
+    ``kind`` is the specific name (``local-cpu``, ...) of a device that was found under any name, "" elsewhere.
+    """
 
     name: str
     platform: str
@@ -26,6 +29,7 @@ class OpenCLDevice:
     images: bool
     image_max: tuple[int, int]
     handle: Any
+    kind: str = ""
 
     @property
     def identity(self) -> str:
@@ -41,11 +45,12 @@ def resolve(name: str = "local") -> OpenCLDevice:
     """
     if name not in LOCAL_NAMES:
         raise UsageError(f"unknown OpenCL device {name!r}; known: {', '.join(LOCAL_NAMES)}")
-    found, why = _enumerate()
+    why = ""
     for kind in {"local": ("local-gpu", "local-cpu")}.get(name, (name,)):
+        found, why = _enumerate(kind)
         for device in found:
             if _matches(kind, device):
-                return device if name != "local" else OpenCLDevice(**{**device.__dict__, "name": "local"})
+                return replace(device, name=name)
     raise DeviceError(f"device {name!r} is not reachable: {_advice(name)}{f' ({why})' if why else ''}")
 
 
@@ -60,18 +65,19 @@ def probe() -> list[tuple[str, OpenCLDevice | None, str]]:
     return rows
 
 
-def _enumerate() -> tuple[list[OpenCLDevice], str]:
+def _enumerate(kind: str) -> tuple[list[OpenCLDevice], str]:
+    """Devices of the drivers that can serve ``kind`` (and of drivers that this process loaded before)."""
     icd.setup()
     try:
         import pyopencl as cl
+
+        visible = drivers.platforms(kind)
     except ImportError as error:
         return [], f"pyopencl cannot be imported: {error}"
-    try:
-        platforms = cl.get_platforms()
     except cl.Error as error:
         return [], f"no OpenCL platform: {error}"
     found = []
-    for platform in platforms:
+    for platform in visible:
         try:
             devices = platform.get_devices()
         except cl.Error:
@@ -112,6 +118,7 @@ def _describe(platform: Any, device: Any) -> OpenCLDevice:
         images=images,
         image_max=(device.image2d_max_width, device.image2d_max_height) if images else (0, 0),
         handle=device,
+        kind=name,
     )
 
 

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,6 +48,21 @@ def setup() -> Path | None:
     files = {p.name: p.read_text() for p in sorted(vendors.glob("*.icd"))} if vendors.is_dir() else {}
     if not any("libintelocl.so" in text for text in files.values()):
         files["ecp-intel.icd"] = f"{intel}\n"
+    folder = folder_of(files)
+    os.environ["OCL_ICD_VENDORS"] = str(folder)
+    # llvmpipe is a third implementation to check results on; Mesa hides it unless asked.
+    os.environ.setdefault("RUSTICL_ENABLE", "llvmpipe")
+    return folder
+
+
+def drivers() -> dict[str, str]:
+    """Every icd file that the loader is shown: its name and its text, a library. Call :func:`setup` before."""
+    folder = Path(os.environ.get("OCL_ICD_VENDORS") or _SYSTEM_VENDORS)
+    return {p.name: p.read_text() for p in sorted(folder.glob("*.icd"))} if folder.is_dir() else {}
+
+
+def folder_of(files: Mapping[str, str]) -> Path:
+    """A folder in the cache that holds exactly these icd files (name -> text)."""
     folder = cache_dir() / "icd" / hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -55,7 +71,4 @@ def setup() -> Path | None:
             partial = folder / f".{name}.{os.getpid()}"
             partial.write_text(text)
             partial.replace(target)
-    os.environ["OCL_ICD_VENDORS"] = str(folder)
-    # llvmpipe is a third implementation to check results on; Mesa hides it unless asked.
-    os.environ.setdefault("RUSTICL_ENABLE", "llvmpipe")
     return folder
