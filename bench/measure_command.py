@@ -1,0 +1,38 @@
+"""The signature that ``latency`` and ``memory`` share: every common option, declared once."""
+
+from __future__ import annotations
+
+import typer
+
+from bench import options as o
+from bench.options import RunOptions
+
+
+def add(app: typer.Typer, metric: str, words: str) -> None:
+    """Add ``python -m bench METRIC`` with all common options. ``words``: its help, with an example line."""
+
+    def command(
+        device: o.Device = "local",
+        models: o.Models = None,
+        backends: o.Backends = None,
+        precision: o.Precision = "fp32",
+        threads: o.Threads = None,
+        quick: o.Quick = False,
+        json: o.Json = None,
+        out: o.Out = o.DEFAULT_OUT,
+        resume: o.Resume = False,
+        seed: o.Seed = 0,
+        blocks: o.Blocks = None,
+        timeout: o.Timeout = 600.0,
+        settings: o.Set = None,
+    ) -> None:
+        from bench.run import measure
+
+        asked = RunOptions(
+            *(device, models, backends, precision, threads, quick, json, out, resume, seed, blocks, timeout),
+            settings=tuple(settings or ()),
+        )
+        raise typer.Exit(measure(metric, asked))
+
+    command.__doc__ = words
+    app.command(metric)(command)
