@@ -12,6 +12,7 @@ from ecp.codegen.kernel import Launch
 from ecp.codegen.map import emit_map
 from ecp.codegen.matmul_cpu import emit_matmul
 from ecp.codegen.matmul_gpu import emit_matmul_gpu, fits_gpu
+from ecp.codegen.plain import emit_plain, needs_plain
 from ecp.codegen.reader import Env
 from ecp.codegen.reduce import emit_reduce
 from ecp.codegen.schedule import Schedule
@@ -57,6 +58,8 @@ def emit(env: Env, schedule: Schedule, node: Node) -> Launch:
     kind = node.attrs["kind"]
     if kind in ("matmul", "conv"):
         product = contraction(env, node)
+        if needs_plain(env, product):
+            return emit_plain(env, schedule, node, product)
         emitter = emit_matmul if schedule.cpu or not fits_gpu(env, product) else emit_matmul_gpu
         return emitter(env, schedule, node, product)
     if kind == "attention":
