@@ -1,14 +1,16 @@
 """C text of element-wise operators, for scalars and vectors alike.
 
-Floats compute in float (half is a storage type); booleans are 0.0f or 1.0f among floats and int among ints.
+Floats compute in float (half is a storage type), doubles in double; booleans are 0.0f or 1.0f.
 """
 
 # ruff: noqa: E501
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ecp.codegen import integers
 from ecp.errors import UnsupportedOperatorError
 
 Args = list[str]
@@ -50,6 +52,20 @@ def erf(kernel: Any, ctype: str) -> str:
 def exp(kernel: Any, ctype: str) -> str:
     """Name of the exp helper for ``ctype``."""
     return kernel.helper(f"ecp_exp_{ctype}", EXP.format(T=ctype, I=ctype.replace("float", "int")))
+
+
+HALF = """{T} ecp_half_{T}({T} x) {{
+  ushort h[{N}];
+  vstore_half{W}(x, 0, (half*)h);
+  return vload_half{W}(0, (const half*)h);
+}}
+"""
+
+
+def round_to_half(kernel: Any, ctype: str) -> str:
+    """Name of the helper that rounds a float (vector) to what half can hold."""
+    width = ctype.removeprefix("float")
+    return kernel.helper(f"ecp_half_{ctype}", HALF.format(T=ctype, N=width or 1, W=width))
 
 
 def _gelu(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
@@ -100,11 +116,21 @@ def _clip(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
     return text
 
 
+def _mod(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
+    """C's remainder, moved to the sign of the divisor unless ``fmod``; a remainder of 0 stays."""
+    rest = f"fmod(({t})({a[0]}), ({t})({a[1]}))"
+    if attrs["fmod"]:
+        return rest
+    found = k.define(t, rest)
+    other = f"({found} != 0.0f && ({found} < 0.0f) != ({a[1]} < 0.0f))"
+    return choose(t, other, f"{found} + {a[1]}", found)
+
+
 FLOAT: dict[str, Callable[[Any, str, Args, Mapping[str, Any]], str]] = {
     "Add": _infix("+"), "Sub": _infix("-"), "Mul": _infix("*"), "Div": _infix("/"), "Pow": _call2("pow"),
     "Min": _call2("fmin"), "Max": _call2("fmax"), "And": _infix("*"), "Or": _call2("fmax"),
     "Xor": lambda k, t, a, attrs: f"fabs({a[0]} - {a[1]})",
-    "Mod": lambda k, t, a, attrs: f"fmod({a[0]}, {a[1]})" if attrs["fmod"] else f"({a[0]} - {a[1]}*floor({a[0]}/{a[1]}))",
+    "Mod": _mod,
     "Equal": _compare("=="), "Greater": _compare(">"), "GreaterOrEqual": _compare(">="),
     "Less": _compare("<"), "LessOrEqual": _compare("<="), "Where": _where, "Clip": _clip, "Gelu": _gelu,
     "PRelu": lambda k, t, a, attrs: choose(t, f"{a[0]} < 0.0f", f"{a[0]} * {a[1]}", a[0]),
@@ -132,23 +158,38 @@ FLOAT: dict[str, Callable[[Any, str, Args, Mapping[str, Any]], str]] = {
     "IsInf": lambda k, t, a, attrs: choose(t, f"isinf({a[0]})", choose(t, f"{a[0]} > 0.0f", f"{float(attrs['positive'])}f", f"{float(attrs['negative'])}f"), "0.0f"),
 }  # fmt: skip
 
-INTEGER: dict[str, str] = {
-    "Add": "{0} + {1}", "Sub": "{0} - {1}", "Mul": "{0} * {1}", "Div": "{0} / {1}", "Neg": "-({0})",
-    "Min": "min({0}, {1})", "Max": "max({0}, {1})", "And": "({0} && {1})", "Or": "({0} || {1})", "Not": "(!{0})",
-    "Xor": "((!!{0}) ^ (!!{1}))", "Equal": "({0} == {1})", "Greater": "({0} > {1})", "GreaterOrEqual": "({0} >= {1})",
-    "Less": "({0} < {1})", "LessOrEqual": "({0} <= {1})", "Where": "({0} ? {1} : {2})", "Relu": "max({0}, 0)",
-    "BitwiseAnd": "({0} & {1})", "BitwiseOr": "({0} | {1})", "BitwiseXor": "({0} ^ {1})", "BitwiseNot": "(~{0})",
+
+def _gelu_double(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
+    x = a[0]
+    if attrs["approximate"] == "tanh":
+        return f"0.5*{x}*(1.0+tanh(0.7978845608028654*{x}*(1.0+0.044715*{x}*{x})))"
+    return f"0.5*{x}*(1.0+erf({x}*0.7071067811865476))"
+
+
+# Forms that must not use the approximations in float.
+DOUBLE: dict[str, Callable[[Any, str, Args, Mapping[str, Any]], str]] = {
+    "Erf": _unary("erf({x})"), "Sigmoid": _unary("1.0/(1.0+exp(-({x})))"), "Gelu": _gelu_double,
 }  # fmt: skip
 
+# At the end of a literal: the digits and the suffix that makes it a float.
+_FLOAT_SUFFIX = re.compile(r"(?<![\w.])(\d+\.\d*(?:e[-+]?\d+)?)f\b")
 
-def emit(kernel: Any, op: str, ctype: str, args: Args, attrs: Mapping[str, Any]) -> str:
-    """C expression of ``op``. Raises :class:`UnsupportedOperatorError` where the type has no form of it."""
+
+def emit(
+    kernel: Any, op: str, ctype: str, args: Args, attrs: Mapping[str, Any], dtype: str = "float32"
+) -> str:
+    """C expression of ``op`` on ``ctype`` values that hold ``dtype``.
+
+    Raises :class:`UnsupportedOperatorError` where the type has no form of it.
+    """
     if ctype.startswith("float"):
         if op in FLOAT:
             return FLOAT[op](kernel, ctype, args, attrs)
     elif ctype == "double":
-        if op in FLOAT and op not in ("Gelu", "Erf", "Sigmoid"):
-            return FLOAT[op](kernel, ctype, args, attrs).replace("f)", ")")
-    elif op in INTEGER:
-        return INTEGER[op].format(*args)
-    raise UnsupportedOperatorError(f"operator {op} on {ctype} has no kernel")
+        if op in FLOAT:
+            return _FLOAT_SUFFIX.sub(r"\1", {**FLOAT, **DOUBLE}[op](kernel, ctype, args, attrs))
+    else:
+        text = integers.emit(kernel, op, ctype, dtype, args, attrs)
+        if text is not None:
+            return text
+    raise UnsupportedOperatorError(f"operator {op} on {dtype} has no kernel")

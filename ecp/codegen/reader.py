@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ecp.codegen import functions
+from ecp.codegen import functions, integers
 from ecp.codegen.kernel import Kernel
 from ecp.errors import UnsupportedOperatorError
 from ecp.index.expr import Expr, Var, to_c, var, wrap
@@ -149,17 +149,21 @@ class Reader:
             if main.startswith(("float", "double")):
                 return functions.choose(main, f"{args[0]} != 0", args[1], args[2])
             return f"({args[0]} != 0 ? {args[1]} : {args[2]})"
-        text = functions.emit(self.kernel, node.op, main, args, node.attrs)
+        real = [t.startswith(("float", "double")) for t in types]
+        op = "PowReal" if node.op == "Pow" and real == [False, True] else node.op
+        text = functions.emit(self.kernel, op, main, args, node.attrs, graph.types[node.inputs[0]].dtype)
         return f"({out})({text})" if out != main and self.width == 1 else text
 
     def _cast(self, source: str, target: str, have: str, want: str, arg: str) -> str:
         if target == "bool":
             return functions.choose(want, f"{arg} != 0", "1.0f", "0.0f")
-        if have == want and target not in ("int8", "uint8", "int16", "uint16"):
+        if target == "float16" and source != "float16":
+            # Half is computed with in float: only an explicit Cast rounds.
+            inner = arg if have == want else f"({want})({arg})"
+            return f"{functions.round_to_half(self.kernel, want)}({inner})"
+        narrow = integers.NARROW.get(target)
+        if have == want and (narrow is None or source == "bool"):
             return arg
-        if self.width > 1:
-            return f"convert_{want}({arg})" if have != want else arg
-        narrow = {"int8": "char", "uint8": "uchar", "int16": "short", "uint16": "ushort"}.get(target)
         return f"({want})({narrow})({arg})" if narrow else f"({want})({arg})"
 
     def _constant(self, value: str, coords: list[Expr]) -> str:
@@ -184,7 +188,8 @@ class Reader:
             return f"({ctype})({text}{suffix})" if self.width > 1 else f"({text}{suffix})"
         if ctype == "long":
             return f"({int(number)}L)" if int(number) != -(2**63) else "(-9223372036854775807L-1)"
-        return f"({int(number)})"
+        suffix = {"uint": "u", "ulong": "UL"}.get(ctype, "")
+        return f"({int(number)}{suffix})" if int(number) != -(2**31) else "(-2147483647-1)"
 
     def load(self, buffer: str, address: Expr) -> str:
         """C expression loading a scalar or a vector at an element address."""

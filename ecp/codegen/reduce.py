@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from ecp.codegen.functions import exp
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import pick_width, storage_order, work_size
@@ -53,7 +55,8 @@ def emit_reduce(env: Env, schedule: Schedule, node: Node) -> Launch:
         if any(i in reach for i in n.inputs):
             reach.add(n.output)
             tail.append(n)
-    return _Rows(env, schedule, body.outputs[0], anchor, tail, _space(env, anchor)).emit()
+    inside = [v for n in body.nodes for v in (*n.inputs, *n.outputs)]
+    return _Rows(env, schedule, body.outputs[0], anchor, tail, inside, _space(env, anchor)).emit()
 
 
 def _space(env: Env, anchor: Node) -> Space:
@@ -99,16 +102,17 @@ class _Rows:
     """Emits the loops of one launch."""
 
     def __init__(
-        self, env: Env, schedule: Schedule, value: str, anchor: Node, tail: list[Node], space: Space
+        self,
+        env: Env,
+        schedule: Schedule,
+        value: str,
+        anchor: Node,
+        tail: list[Node],
+        inside: list[str],
+        space: Space,
     ):
-        self.env, self.schedule, self.value, self.anchor, self.tail, self.space = (
-            env,
-            schedule,
-            value,
-            anchor,
-            tail,
-            space,
-        )
+        self.env, self.schedule, self.value, self.anchor = env, schedule, value, anchor
+        self.tail, self.inside, self.space = tail, inside, space
         self.kernel = Kernel("reduce", schedule.attributes)
         self.same = anchor.op in ("Softmax", "LayerNormalization")
         self.kept = [n for i, n in enumerate(space.shape) if not (self.same and self._is_reduced(i))]
@@ -120,7 +124,7 @@ class _Rows:
     def emit(self) -> Launch:
         """The launch."""
         env, space = self.env, self.space
-        values = [space.source, self.value, *[v for n in self.tail for v in n.inputs]]
+        values = [space.source, self.value, *self.inside]
         inner_axis = self._inner_axis()
         self.lane_reduced = (self.same and self._is_reduced(inner_axis)) or (
             not self.same and self._source_inner_reduced()
@@ -128,7 +132,7 @@ class _Rows:
         limit = self.schedule.vec
         kept_extent = space.shape[inner_axis] if space.shape else 1
         extent = space.reduced[-1] if self.lane_reduced else kept_extent
-        self.width = pick_width(env, values, extent, limit)
+        self.width = 1 if self._uneven_windows(inner_axis) else pick_width(env, values, extent, limit)
         self.inner_axis = inner_axis
         self.reader = Reader(env, self.kernel, self.width)
         kept = [n for i, n in enumerate(space.shape) if not (self.same and self._is_reduced(i))]
@@ -151,6 +155,15 @@ class _Rows:
             self._row(out)
         self.kernel.flops = prod(space.shape) * (5 if self.same else prod(space.reduced))
         return self.kernel.finish(*work_size(self.schedule, -(-total // chunk)))
+
+    def _uneven_windows(self, axis: int) -> bool:
+        """True where lanes run along an axis on which the averages divide by different numbers."""
+        if self.anchor.op != "AveragePool" or axis < 2:
+            return False
+        a, i = self.anchor.attrs, axis - 2
+        last = (self.space.shape[axis] - 1) * a["strides"][i] + (a["kernel"][i] - 1) * a["dilations"][i]
+        extent = self.env.graph.types[self.space.source].shape[axis]
+        return a["pads"][i] > 0 or last - a["pads"][i] >= extent
 
     def _inner_axis(self) -> int:
         if not self.space.shape:
@@ -190,7 +203,7 @@ class _Rows:
     def _read(self, out: list[Expr], loops: list[Expr]) -> str:
         coords = self.space.locate(out, loops)
         if self.space.padded:
-            low = 0.0 if self.anchor.op == "AveragePool" else float("-inf")
+            low = 0 if self.anchor.op == "AveragePool" else self._limits()[0]
             return self.reader.guarded(
                 self.space.source, coords, self.env.graph.types[self.space.source].shape, low
             )
@@ -238,8 +251,9 @@ class _Rows:
         op, count = self.anchor.op, prod(self.space.reduced)
         ctype = self.reader.ctype(self.space.source)
         floating = ctype.startswith("float") or ctype == "double"
-        low = f"({ctype})(-INFINITY)" if floating else "INT_MIN" if ctype == "int" else "LONG_MIN"
-        high = f"({ctype})(INFINITY)" if floating else "INT_MAX" if ctype == "int" else "LONG_MAX"
+        low, high = f"({ctype})(-INFINITY)", f"({ctype})(INFINITY)"
+        if not floating:
+            low, high = (self.reader.literal(limit, ctype) for limit in self._limits())
         largest, smallest = ("fmax", "fmin") if floating else ("max", "min")
         if op in ("ReduceMax", "MaxPool"):
             acc = self._fold(out, low, lambda a, x: f"{largest}({a}, {x})", "top")
@@ -259,6 +273,13 @@ class _Rows:
             raise UnsupportedOperatorError(f"reduction {op} has no kernel")
         return acc
 
+    def _limits(self) -> tuple[float, float]:
+        """The least and the greatest value of the source's dtype."""
+        dtype = np.dtype(self.env.graph.types[self.space.source].dtype)
+        if dtype.kind in "iu":
+            return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        return float("-inf"), float("inf")
+
     def _window_size(self, out: list[Expr]) -> str:
         """Number of elements that the average divides by: those inside the (padded) input."""
         a, full = self.anchor.attrs, self.env.graph.types[self.space.source].shape
@@ -273,10 +294,6 @@ class _Rows:
             if first.lo >= lo and last.hi < hi:
                 factors.append(str(k))
                 continue
-            if first.depends_on(self.reader.lane):
-                raise UnsupportedOperatorError(
-                    "average pooling over the vector axis with padding has no kernel"
-                )
             name = self.kernel.name("n")
             self.kernel.emit(f"int {name} = 0;")
             with self.kernel.block(f"for (int k = 0; k < {k}; ++k)"):
@@ -307,7 +324,8 @@ class _Rows:
         variance = self._across(square, "({} + {})")
         epsilon = self.anchor.attrs["epsilon"]
         rstd = self.kernel.define(
-            ctype, f"1.0f / sqrt({variance} / ({ctype})({count}) + {float(epsilon)!r}f)"
+            ctype,
+            f"1.0f / sqrt({variance} / ({ctype})({count}) + {float(epsilon)!r}{'' if ctype == 'double' else 'f'})",
         )
 
         def affine(x: str, at: list[Expr]) -> str:

@@ -14,6 +14,7 @@ from ecp.ir.graph import Graph, Node
 from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.rewrite import BIJECTIVE, is_view, keeps_elements
 
+VECTOR_DTYPES = {"float32", "float16", "bool"}
 MAX_STEP = 16  # nodes looked at to close a diamond such as x * sigmoid(x)
 
 
@@ -40,7 +41,10 @@ class Finder:
         self.through_views = through_views
 
     def grow(self, value: str) -> tuple[list[Node], str]:
-        """Element-wise operators (and views between them) computable on ``value``; the last value's name."""
+        """Element-wise operators (and views between them) computable on ``value``; the last value's name.
+
+        Behind a float only operators on floats and booleans: kernels of vectors hold nothing else.
+        """
         nodes: list[Node] = []
         pending: list[Node] = []
         end = value
@@ -63,7 +67,7 @@ class Finder:
             if not users:
                 return None
             node = min(users, key=lambda n: self.position[n.outputs[0]])
-            if not self._fusable(node, size):
+            if not self._fusable(node, size, self.graph.types[value].dtype in VECTOR_DTYPES):
                 return None
             nodes.append(node)
             inside.add(node.output)
@@ -77,12 +81,15 @@ class Finder:
             for v in values
         )
 
-    def _fusable(self, node: Node, size: int) -> bool:
+    def _fusable(self, node: Node, size: int, vectors: bool) -> bool:
         if (
             len(node.outputs) != 1
             or node.outputs[0] in self.taken
             or self.graph.types[node.output].size != size
         ):
+            return False
+        dtypes = {self.graph.types[v].dtype for v in (*node.inputs, *node.outputs) if v}
+        if vectors and not dtypes <= VECTOR_DTYPES:
             return False
         return is_elementwise(node) or (self.through_views and keeps_elements(self.graph, node))
 
@@ -109,6 +116,7 @@ class Finder:
             min(map(len, shapes)) < 3
             or shapes[0][-2:] != shapes[1][-2:]
             or product.inputs[1] in graph.constants
+            or graph.types[product.output].dtype not in VECTOR_DTYPES
         ):
             return None
         nodes = [scores, *chain, softmax, *after, product]
