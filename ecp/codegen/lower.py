@@ -8,6 +8,7 @@ import numpy as np
 
 from ecp.codegen.attention import emit_attention
 from ecp.codegen.contraction import contraction
+from ecp.codegen.conv_cpu import emit_conv
 from ecp.codegen.kernel import Launch
 from ecp.codegen.map import emit_map
 from ecp.codegen.matmul_cpu import emit_matmul
@@ -60,6 +61,8 @@ def emit(env: Env, schedule: Schedule, node: Node) -> Launch:
         product = contraction(env, node)
         if needs_plain(env, product):
             return emit_plain(env, schedule, node, product)
+        if kind == "conv" and schedule.cpu:
+            return emit_conv(env, schedule, node, product)
         emitter = emit_matmul if schedule.cpu or not fits_gpu(env, product) else emit_matmul_gpu
         return emitter(env, schedule, node, product)
     if kind == "attention":
