@@ -43,8 +43,12 @@ MEANING = {
     Match.NOT_MEASURED: "no record; the command that would measure it stands in the table's data",
 }
 # Relative tolerance per metric; accuracies (unit %) are compared in points.
-TOLERANCE = {"latency": 0.10, "memory": 0.10, "profile": 0.10, "cache": 0.25, "macs": 0.02, "params": 0.02}
+TOLERANCE = {"latency": 0.10, "memory": 0.10, "profile": 0.10, "cache": 0.25, "macs": 0.005, "params": 0.005}
+# Counts have no noise: besides the tolerance only the rounding of the printed digits is forgiven.
+COUNTED = ("macs", "params")
 ACCURACY_POINTS = 0.5
+# What the experimenter sets is no result: equal settings reproduce nothing, so they get no verdict.
+SETTINGS = ("resolution",)
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,12 @@ class Judged:
     why: str
 
 
-def within(published: float, measured: float, metric: str) -> bool:
-    """Whether the two agree within the metric's tolerance."""
+def within(published: float, measured: float, metric: str, rounding: float = 0.0) -> bool:
+    """Whether the two agree within the metric's tolerance; ``rounding``: half a unit in the last printed digit."""
     if metric.startswith("accuracy"):
         return abs(published - measured) <= ACCURACY_POINTS
-    return abs(measured - published) <= TOLERANCE.get(metric, 0.10) * abs(published)
+    slack = rounding if metric in COUNTED else 0.0
+    return abs(measured - published) <= TOLERANCE.get(metric, 0.10) * abs(published) + slack
 
 
 def interval(cell: Measured) -> tuple[float, float]:
@@ -92,13 +97,14 @@ def judge(
     unlike: list[str],
     reference: Reference | None,
     command: str = "",
+    rounding: float = 0.0,
 ) -> Judged:
     """The verdict for one cell. ``unlike`` names the conditions that are not the paper's; empty: all
-    equal."""
+    equal. ``rounding``: half a unit in the last printed digit."""
     if measured is None:
         return Judged(Match.NOT_MEASURED, f"run: {command}" if command else "no record")
     middle = (measured[0] + measured[1]) / 2
-    if not unlike and within(published, middle, metric):
+    if not unlike and within(published, middle, metric, rounding):
         return Judged(Match.REPRODUCED, "within the tolerance")
     other = f"other conditions: {', '.join(unlike)}" if unlike else "outside the tolerance"
     if reference is None or reference.measured is None:

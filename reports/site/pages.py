@@ -11,7 +11,7 @@ from reports import costs, profiles
 from reports.measured import Measured, Run, Store, core_ratio, image_size, slug
 from reports.series import Series
 from reports.site import spark
-from reports.site.shape import cell_row, interval, plain
+from reports.site.shape import cell_row, interval, model_file, plain
 from reports.tables.find import FRAMEWORKS, is_ours
 from reports.tables.render import number
 from reports.verdicts import interval as bounds
@@ -311,7 +311,7 @@ def history_rows(series: list[Series]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "model": cell.model,
-                "model_file": slug(cell.model),
+                "model_file": model_file(cell.model),
                 "backend": cell.backend,
                 "precision": cell.precision,
                 "metric": cell.metric,

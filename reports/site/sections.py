@@ -14,7 +14,7 @@ from reports.measured import Measured, slug
 from reports.series import all_series
 from reports.site import pages, shape
 from reports.tables import render
-from reports.verdicts import ACCURACY_POINTS, MEANING, TOLERANCE, Match
+from reports.verdicts import ACCURACY_POINTS, COUNTED, MEANING, TOLERANCE, Match
 
 if TYPE_CHECKING:
     from reports.site.build import Builder
@@ -29,8 +29,9 @@ def meanings() -> list[tuple[str, str]]:
 
 def tolerance() -> str:
     """The tolerances as a sentence."""
-    parts = [f"{metric} {100 * t:.0f} %" for metric, t in TOLERANCE.items()]
-    return ", ".join([*parts, f"accuracy {ACCURACY_POINTS} points"])
+    parts = [f"{metric} {100 * t:g} %" for metric, t in TOLERANCE.items()]
+    counts = f"for {' and '.join(COUNTED)} also the rounding of the printed digits"
+    return ", ".join([*parts, f"accuracy {ACCURACY_POINTS} points", counts])
 
 
 def overview(b: Builder) -> None:
@@ -149,8 +150,7 @@ def devices(b: Builder) -> None:
 def models(b: Builder) -> None:
     """A page per model and their list."""
     rows = []
-    # A microbenchmark (``peak:fma``) is no model: it stands on its run's page and in the roofline.
-    for model in sorted(b.store.names("model", lambda c: not c.model.startswith("peak:"))):
+    for model in sorted(b.store.names("model", lambda c: bool(shape.model_file(c.model)))):
         cells = b.store.find(model=model)
         name = slug(model)
         best = min((c.value for c in cells if c.metric == "latency" and c.ok and c.value), default=None)

@@ -86,6 +86,11 @@ def drawn(figure: Figure, svg: str, where: str) -> DrawnFigure:
     return DrawnFigure(figure.id, figure.title, figure.caption, list(figure.rows), svg, figure.group, where)
 
 
+def model_file(model: str) -> str:
+    """The model's page without its ending; empty for a microbenchmark (``peak:fma``), which is no model."""
+    return "" if model.startswith("peak:") else slug(model)
+
+
 def cell_row(cell: Measured) -> dict[str, Any]:
     """One measured cell for a table of cells."""
     error = cell.extra.get("max_abs_error")
@@ -93,7 +98,7 @@ def cell_row(cell: Measured) -> dict[str, Any]:
         "anchor": cell.slug,
         "metric": cell.metric,
         "model": cell.model,
-        "model_file": slug(cell.model),
+        "model_file": model_file(cell.model),
         "backend": cell.backend,
         "version": cell.backend_version,
         "precision": cell.precision,
@@ -139,7 +144,7 @@ def rebuilt(table: RebuiltTable) -> dict[str, Any]:
         "further": further,
         "rows": rows,
         "counts": ordered(table.counts),
-        "total": len(table.paper.values),
+        "total": sum(table.counts.values()),
         "notes": table.notes,
         "reasons": [_reason(c) for c in table.cells.values() if c.judged],
     }

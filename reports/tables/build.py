@@ -10,7 +10,7 @@ from reports import numbers
 from reports.measured import Measured, Store, canonical
 from reports.numbers import Column, PaperTable, Row
 from reports.tables import find, specs
-from reports.verdicts import Judged, Match, Reference, judge
+from reports.verdicts import SETTINGS, Judged, Match, Reference, judge
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def _cell(
     published = paper.values.get((row.id, column.id))
     mine = found[row.id, column.id]
     command = spec.command(context, row, column)
-    if published is None:
-        return TableCell(row, column, None, mine, None, command)
+    if published is None or column.conditions["metric"] in SETTINGS:
+        return TableCell(row, column, published, mine, None, command)
     reference = None
     target = spec.reference(row.id, column.id)
     if target and target in paper.values:
@@ -117,9 +117,9 @@ def _cell(
         reference = Reference(name, paper.values[target].value, found[target].interval)
     elif target == find.ONE:
         reference = Reference("1x", 1.0, (1.0, 1.0))
-    judged = judge(
-        published.value, mine.interval, str(column.conditions["metric"]), mine.unlike, reference, command
-    )
+    metric = str(column.conditions["metric"])
+    rounding = 0.5 * 10.0**-published.decimals
+    judged = judge(published.value, mine.interval, metric, mine.unlike, reference, command, rounding)
     return TableCell(row, column, published, mine, judged, command)
 
 

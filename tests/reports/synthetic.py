@@ -134,6 +134,23 @@ def other_records(run: str) -> list[BlockRecord]:
     ]
 
 
+def roofline_records(run: str) -> list[BlockRecord]:
+    """Two peaks as ``bench roofline`` writes them; they belong to no model."""
+    both = {"gflops": 400.0, "gbytes_per_s": 20.0}
+    return [
+        BlockRecord(
+            run,
+            i,
+            0,
+            key(f"peak:{kind}", "ecp", "roofline"),
+            "measured",
+            samples_ms=[value],
+            extra={"unit": unit, "source": "device-event", "peaks": both},
+        )
+        for i, (kind, unit, value) in enumerate((("fma", "GFLOP/s", 400.0), ("copy", "GB/s", 20.0)))
+    ]
+
+
 def accuracy_cells() -> list[dict[str, object]]:
     rows = [
         ("vit_small", 90.0),
@@ -200,11 +217,14 @@ def write_run(folder: Path, records: list[BlockRecord], metric: str, stamp: str)
 
 
 def write_all(folder: Path) -> Path:
-    """A records folder with three runs."""
+    """A records folder with six runs."""
     rng = np.random.default_rng(0)
     write_run(folder / "2026-01-01-latency", latency_records(rng, "a", 1.2), "latency", "20260101")
     write_run(folder / "2026-01-02-latency", latency_records(rng, "b", 1.0), "latency", "20260102")
     write_run(folder / "2026-01-03-various", other_records("c"), "profile", "20260103")
+    for day in ("04", "05"):
+        name = f"2026-01-{day}-roofline"
+        write_run(folder / name, roofline_records(day), "roofline", f"202601{day}")
     (folder / "2026-01-03-various" / "accuracy.json").write_text(json.dumps(accuracy_cells()))
     (folder / "2026-01-04-train").mkdir()
     for ratio, seed, top1 in ((1.0, 0, 80.0), (1.0, 1, 82.0), (0.9, 0, 83.0), (0.9, 1, 84.0)):

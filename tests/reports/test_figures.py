@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from reports.figures import Missing, access, build_all, export, length, paper, style
+from reports.figures import Missing, access, build_all, export, length, paper, roofline, style
 from reports.measured import Store, load
 from tests.reports import synthetic
 
@@ -108,6 +108,13 @@ def test_latency_against_length_sets_dense_beside_core_periphery(tmp_path):
     # Without a dense network at three lengths there is nothing to compare with.
     synthetic.write_run(tmp_path / "less" / "2026-02-01-n", records[1:], "latency", "20260201")
     assert isinstance(length.against_length(load(tmp_path / "less"), "local", "fp32"), Missing)
+
+
+def test_the_roof_is_the_one_that_was_measured(store, drawn):
+    figure, svg = drawn["roofline-local-fp32"]
+    assert roofline.peaks(store, "local") == (400.0, 20.0) and roofline.peaks(store, "oneplus11") is None
+    assert "measured roof" in figure.caption and "400 GFLOP/s" in svg and "20 GB/s" in svg
+    assert {r["launch"] for r in figure.rows} == {"k0", "k1", "k2"}
 
 
 def test_figure1_marks_whose_accuracy_it_is(drawn):
