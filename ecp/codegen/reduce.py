@@ -15,6 +15,7 @@ import numpy as np
 
 from ecp.codegen.functions import exp
 from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.long_norm import emit_long_norm
 from ecp.codegen.map import pick_width, storage_order, work_size
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.scan import emit_scan
@@ -47,6 +48,10 @@ def emit_reduce(env: Env, schedule: Schedule, node: Node) -> Launch:
     anchor = next(n for n in body.nodes if not is_elementwise(n) and not is_view(n))
     if anchor.op in SPECIAL:
         return emit_scan(env, schedule, node, anchor)
+    if anchor.op == "LayerNormalization" and schedule.cpu:
+        launch = emit_long_norm(env, schedule, node, anchor)
+        if launch is not None:
+            return launch
     after = list(body.nodes[body.nodes.index(anchor) + 1 :])
     # Operators in the body that do not depend on the anchor are its prologue: read() computes them.
     reach = {anchor.output}
