@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from rich.table import Table
 
 from baselines import registry
 from bench import devices, inputs
+from bench.accuracy_facts import normalisation
 from bench.accuracy_score import agreement, score
 from bench.accuracy_worker import Job, read_predictions
 from bench.cells import Cell, make_cell
@@ -42,7 +43,6 @@ from ecp.errors import UsageError
 
 DEFAULT_MODELS = ("vit_tiny",)
 DEFAULT_BACKENDS = ("ecp", "onnxruntime")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ class _Run:
     predictions: dict[int, dict[str, Any]]
     version: str = ""
     true_backend: str = ""
+    normalisation: dict[str, Any] = field(default_factory=dict)
     failure: Reply | None = None
 
 
@@ -188,7 +189,7 @@ def _predict(
     path = folder.folder / f"predictions-{safe}.jsonl"
     job = _job(case, prepared, folder, path, device_class)
     task = progress.add_task(case.label, total=count, completed=len(read_predictions(path)))
-    run = _Run({})
+    run = _Run({}, normalisation={"mean": job.mean, "std": job.std, "source": job.normalised_by})
     with _worker(job) as process:
         for line in process.stdout or ():
             row = json.loads(line)
@@ -237,7 +238,7 @@ def _job(case: Case, prepared: Prepared, folder: RunFolder, path: Path, device_c
     shape = tuple(int(d) for d in rows.shape[1:])
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
         raise UsageError(f"{case.model}: input {name} has shape {shape}; accuracy needs square RGB pictures")
-    info = models.info(case.model)
+    normal = normalisation(Path(prepared.onnx), models.info(case.model))
     return Job(
         backend=case.backend,
         model=case.model,
@@ -247,8 +248,9 @@ def _job(case: Case, prepared: Prepared, folder: RunFolder, path: Path, device_c
         predictions=str(path),
         shape=shape,
         input_name=name,
-        mean=tuple(getattr(info, "mean", None) or IMAGENET_MEAN),
-        std=tuple(getattr(info, "std", None) or IMAGENET_STD),
+        mean=normal.mean,
+        std=normal.std,
+        normalised_by=normal.source,
         device=case.device,
         device_class=device_class,
         precision=case.precision,
@@ -280,6 +282,7 @@ def _replies(
         )
     for _, reply in found:
         reply.extra.update({"true_backend": run.true_backend, "options": dict(case.options)})
+        reply.extra["normalisation"] = run.normalisation
     return found
 
 

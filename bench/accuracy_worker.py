@@ -41,6 +41,7 @@ class Job:
     input_name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    normalised_by: str = ""
     device: str = "local"
     device_class: str = "cpu"
     precision: str = "fp32"

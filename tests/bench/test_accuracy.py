@@ -12,11 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from bench.accuracy_facts import normalisation
 from bench.accuracy_score import agreement, score
 from bench.accuracy_worker import read_predictions
 from bench.cli import main
 from bench.datasets.base import Dataset, Item
 from bench.datasets.registry import open_dataset
+from ecp.errors import ModelError
 
 from .test_datasets import picture
 
@@ -72,6 +74,45 @@ def test_accuracy_is_counted_against_the_labels(colour_model, colours, tmp_path)
     assert cell["ci"][0] < cell["value"] < cell["ci"][1]
     assert cell["extra"]["correct"] == 10
     assert len(cell["extra"]["content_sha256"]) == 64
+
+
+def label(path, facts):
+    """Write ``facts`` into an ONNX file as ``bench train`` does."""
+    model = onnx.load(path)
+    helper.set_model_props(model, {"ecp": facts if isinstance(facts, str) else json.dumps(facts)})
+    onnx.save(model, path)
+
+
+def test_the_normalisation_is_the_one_in_the_file(colour_model, colours, tmp_path):
+    """A channel that the network's own statistics make small is never the strongest."""
+    _, (plain,) = run(colour_model, colours, tmp_path)
+    assert plain["extra"]["normalisation"]["source"].startswith("ImageNet's")
+    label(colour_model, {"mean": [5.0, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "classes": 3})
+    code, (cell,) = run(colour_model, colours, tmp_path)
+    assert (code, cell["status"]) == (0, "measured")
+    assert cell["extra"]["normalisation"] == {
+        "mean": [5.0, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "source": "metadata of the ONNX file",
+    }
+    # Red is never answered: of 12 pictures the six red ones are wrong, two of which lie in the folder of blue.
+    assert cell["extra"]["correct"] == 6 and plain["extra"]["correct"] == 10
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is not a JSON object"),
+        ({"mean": [0.5, 0.5, 0.5]}, "has std None"),
+        ({"mean": [0.5, 0.5], "std": [1, 1, 1]}, "three numbers"),
+        ({"mean": [0.5, 0.5, 0.5], "std": [1, 0, 1]}, "above 0"),
+    ],
+)
+def test_damaged_metadata_is_refused_not_guessed(colour_model, facts, words):
+    label(colour_model, facts)
+    with pytest.raises(ModelError, match=words):
+        normalisation(colour_model, None)
 
 
 def test_damaged_pictures_are_named_and_refused_unless_allowed(colour_model, colours, tmp_path):
