@@ -96,7 +96,8 @@ class View:
 
     def reshape(self, shape: tuple[int, ...]) -> View | None:
         """Split and merge digits; None where radices do not nest."""
-        todo = [d for a in self.axes for d in a]
+        # Digits that continue each other across axes are one: (9, 2) in row-major order is a run of 18.
+        todo = list(_canonical(tuple(d for a in self.axes for d in a)))
         axes: list[Axis] = []
         for extent in reversed(shape):
             taken: list[Digit] = []

@@ -1,5 +1,6 @@
 """Bring equivalent forms to one form, so that later passes match it.
 
+* Split becomes one Slice an output, so that every view has one output;
 * rotations and reorderings written as Concat of Slices of one tensor become one Gather (Swin's roll);
 * ``f(Concat(a, const))`` becomes ``Concat(f(a), f(const))`` with the constant part folded, so that a class
   token is data that is written once and not a launch;
@@ -23,7 +24,7 @@ from ecp.passes.rewrite import is_view, rename_inputs, scalar
 
 def canonicalize(graph: Graph) -> Graph:
     """All rewrites of this file, in order."""
-    for step in (layer_norm, concat_of_slices, split_over_concat, hoist_scale):
+    for step in (layer_norm, split_to_slices, concat_of_slices, split_over_concat, hoist_scale):
         graph = step(graph)
     return graph
 
@@ -31,6 +32,23 @@ def canonicalize(graph: Graph) -> Graph:
 def is_elementwise(node: Node) -> bool:
     """True for key operators that work element by element."""
     return is_key(node.op) and info(node.op).fusion == ONE_TO_ONE
+
+
+def split_to_slices(graph: Graph) -> Graph:
+    """Split -> one Slice an output."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op != "Split":
+            nodes.append(node)
+            continue
+        rank, axis, start = len(graph.types[node.inputs[0]].shape), node.attrs["axis"], 0
+        for index, (out, size) in enumerate(zip(node.outputs, node.attrs["sizes"])):
+            starts = tuple(start if i == axis else 0 for i in range(rank))
+            attrs = {"starts": starts, "steps": (1,) * rank, "shape": graph.types[out].shape}
+            name, sources = f"{node.name}/{index}", node.sources or (node.name,)
+            nodes.append(Node("Slice", node.inputs, (out,), attrs, name, sources))
+            start += size
+    return _drop_dead(graph, nodes)
 
 
 def concat_of_slices(graph: Graph) -> Graph:

@@ -8,7 +8,7 @@ written once, at load time, into memory that is never reused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from ecp.index.view import Digit, View
 from ecp.ir.graph import Graph, Node, Type
-from ecp.passes.rewrite import BIJECTIVE, is_view
+from ecp.passes.rewrite import BIJECTIVE, is_view, rename_inputs
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Storage:
 class Buffer:
     """Memory of one root value. ``kind``: arena, static (written at load), input, output or weights.
 
-    ``image``: (width, height) in texels of 4 elements where kernels read it as an image.
+    ``image``: (width, height) in texels of 4 elements where kernels read it as an image. ``make`` gives the
+    content instead of ``init`` where it is made when it is written.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Buffer:
     kind: str
     init: np.ndarray | None = None
     image: tuple[int, int] | None = None
+    make: Callable[[], np.ndarray] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -59,6 +61,15 @@ class Placement:
 def place(graph: Graph, *, half: bool = False, layout_choice: bool = True) -> Placement:
     """Storage for every value that leaves a launch. ``half`` stores float32 activations as float16."""
     graph = add_concat_copies(graph)
+    while True:
+        maker = _attempt(graph, half, layout_choice)
+        if not maker.stuck:
+            return maker.result
+        graph = _with_copies(graph, maker.stuck)
+
+
+def _attempt(graph: Graph, half: bool, layout_choice: bool) -> _Placer:
+    """Place everything; ``stuck`` names values that no launch could write where they must be."""
     place = Placement(graph)
     maker = _Placer(place, half, layout_choice)
     for name in graph.inputs:
@@ -71,7 +82,7 @@ def place(graph: Graph, *, half: bool = False, layout_choice: bool = True) -> Pl
         for value in node.outputs if node.op == "Fused" else ():
             if value not in place.storage:
                 maker.chosen(value)
-    return place
+    return maker
 
 
 def storage_dtype(dtype: str, half: bool) -> str:
@@ -85,6 +96,7 @@ class _Placer:
         self.graph = result.graph
         self.made = self.graph.producers()
         self.users = self.graph.consumers()
+        self.stuck: list[str] = []
 
     def dense(self, value: str, kind: str, dtype: str) -> None:
         """Row-major storage of its own."""
@@ -105,45 +117,67 @@ class _Placer:
             self.add(output, View.dense(shape), "output", self.graph.types[output].dtype, prod(shape))
             self.push(output, self.result.storage[output])
 
-    def push(self, value: str, storage: Storage) -> str:
-        """Carry storage up through bijective views; the value where it ends."""
+    def push(self, value: str, storage: Storage) -> None:
+        """Carry storage up through bijective views to the launch (or Concat) that can write it, else it is stuck."""
+        first = value
         while (node := self.made.get(value)) is not None and node.op in BIJECTIVE:
             source = node.inputs[0]
-            if len(self.users[source]) != 1 or source in self.result.storage or source in self.graph.outputs:
-                return value
             view = back_through(node, storage.view, self.graph.types[source])
-            if view is None:
-                return value
+            if (
+                view is None
+                or len(self.users[source]) != 1
+                or source in self.result.storage
+                or source in self.graph.outputs
+                or not self._aligned(source, view)
+            ):
+                self.stuck.append(value)
+                return
             value, storage = source, replace(storage, view=view)
             self.result.storage[value] = storage
-        return value
+        if node is None or (is_view(node) and node.op != "Concat") or not self._aligned(first, storage.view):
+            self.stuck.append(value)
+
+    def _aligned(self, value: str, view: View) -> bool:
+        """True where ``value`` is no Concat, or one whose parts are slices of ``view``."""
+        node = self.made.get(value)
+        return node is None or node.op != "Concat" or part_views(self.graph, node, view) is not None
 
     def concat(self, node: Node) -> None:
         """Parts become slices of the whole; constants are written into it at load time."""
-        result, shape = self.result, self.graph.types[node.output].shape
+        result = self.result
         if node.output not in result.storage:
             self.chosen(node.output)
         whole = result.storage[node.output]
         buffer = result.buffers[whole.buffer]
-        axis, start = node.attrs["axis"], 0
-        for part in node.inputs:
-            extent = self.graph.types[part].shape
-            starts = tuple(start if i == axis else 0 for i in range(len(shape)))
-            view = whole.view.slice(starts, (1,) * len(shape), extent)
-            if view is None:
-                raise ValueError(f"concat part {part!r} does not align with the layout of {node.output!r}")
+        for part, view in zip(node.inputs, part_views(self.graph, node, whole.view) or ()):
             if part in self.graph.constants:
                 _prewrite(buffer, view, self.graph.constants[part])
             else:
                 result.storage[part] = Storage(whole.buffer, view)
                 self.push(part, result.storage[part])
-            start += extent[axis]
 
     def chosen(self, value: str) -> None:
         """Storage in the layout that the consumers of ``value`` prefer."""
         t = self.graph.types[value]
         view = preferred(self.graph, self.users, self.made, value) if self.layout_choice else None
+        if view is not None and not self._aligned(value, view):
+            view = None
         self.add(value, view or View.dense(t.shape), "arena", storage_dtype(t.dtype, self.half), t.size)
+
+
+def part_views(graph: Graph, node: Node, whole: View) -> list[View] | None:
+    """The view of every part of a Concat stored as ``whole``; None where one does not align with its digits."""
+    axis, start, views = node.attrs["axis"], 0, []
+    rank = len(graph.types[node.output].shape)
+    for part in node.inputs:
+        extent = graph.types[part].shape
+        starts = tuple(start if i == axis else 0 for i in range(rank))
+        view = whole.slice(starts, (1,) * rank, extent)
+        if view is None:
+            return None
+        views.append(view)
+        start += extent[axis]
+    return views
 
 
 def _prewrite(buffer: Buffer, view: View, array: np.ndarray) -> None:
@@ -251,6 +285,30 @@ def _copy(graph: Graph, node: Node, part: str, name: str, reason: str) -> Node:
     body = Graph((inner,), (part,), (name,), {}, {part: t, name: t})
     attrs = {"kind": "copy", "body": body, "reason": reason}
     return Node("Fused", (part,), (name,), attrs, f"copy:{name}", node.sources or (node.name,))
+
+
+def _with_copies(graph: Graph, stuck: list[str]) -> Graph:
+    """A copy launch for every stuck value: its view evaluated into place, or a Concat's result copied."""
+    made, nodes, types = graph.producers(), list(graph.nodes), dict(graph.types)
+    reason = "its layout cannot be carried back to the launch that computes it"
+    for value in dict.fromkeys(stuck):
+        node = made[value]
+        if node.op != "Concat":
+            body = Graph(
+                (node,), (node.inputs[0],), (value,), {}, {v: types[v] for v in (node.inputs[0], value)}
+            )
+            attrs = {"kind": "copy", "body": body, "reason": f"{value!r}: {reason}"}
+            copy = Node(
+                "Fused", (node.inputs[0],), (value,), attrs, f"copy:{value}", node.sources or (node.name,)
+            )
+            nodes[nodes.index(node)] = copy
+            continue
+        name = f"{value}/copy"
+        types[name] = types[value]
+        at = nodes.index(node) + 1
+        rest = [rename_inputs(n, {value: name}) if n.op == "Concat" else n for n in nodes[at:]]
+        nodes[at:] = [_copy(graph, node, value, name, f"{value!r}: {reason}"), *rest]
+    return graph.with_nodes(nodes, types=types)
 
 
 def _not_pushable(

@@ -162,3 +162,23 @@ def test_memory_check_sees_an_overlap() -> None:
     items = [Lifetime("a", 100, 0, 2), Lifetime("b", 100, 1, 3)]
     with pytest.raises(AssertionError, match="overlap"):
         check(items, {"a": 0, "b": 50})
+
+
+def test_what_cannot_be_pushed_is_copied_with_its_reason() -> None:
+    """Rows of 10 cannot hold a transposing reshape of the part: its launch cannot write it there."""
+    rows = [
+        ("Relu", ["x"], "r", {}), ("Reshape", ["r"], "a", {"shape": (3, 5)}), ("Relu", ["y"], "b", {}),
+        ("Concat", ["a", "b"], "z", {"axis": 1}),
+    ]  # fmt: skip
+    graph = build(rows, {"x": (5, 3), "y": (3, 5)}, {}, ["z"])
+    placed = place(fuse(canonicalize(graph)))
+    copies = [n for n in placed.graph.nodes if n.op == "Fused" and n.attrs["kind"] == "copy"]
+    assert [c.outputs for c in copies] == [("a",)]
+    assert "cannot be carried back" in copies[0].attrs["reason"]
+
+
+def test_a_reshape_that_regroups_is_pushed_without_a_copy() -> None:
+    rows = [("Relu", ["x"], "r", {}), ("Reshape", ["r"], "y", {"shape": (2, 9)})]
+    placed = place(fuse(canonicalize(build(rows, {"x": (9, 2)}, {}, ["y"]))))
+    assert [n.attrs["kind"] for n in placed.graph.nodes if n.op == "Fused"] == ["map"]
+    assert placed.storage["r"].buffer == "y"
