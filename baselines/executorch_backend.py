@@ -44,7 +44,9 @@ class ExecuTorchBackend(Backend):
         except (ImportError, PackageNotFoundError) as exc:
             raise Unavailable("executorch is not installed; pip install executorch") from exc
         self._interface = read_interface(onnx_path)
-        program = converted("executorch", onnx_path, self._interface, config, sys.executable, self._version)
+        program, facts = converted(
+            "executorch", onnx_path, self._interface, config, sys.executable, self._version
+        )
         with captured_output():
             pybindings._unsafe_reset_threadpool(config.threads)
             threads = int(pybindings._threadpool_get_thread_count())
@@ -55,13 +57,12 @@ class ExecuTorchBackend(Backend):
                 self._module: Any = pybindings._load_for_executorch(str(program))
         except RuntimeError as exc:
             raise Unsupported(f"executorch: {first_line(exc)}") from exc
-        operators = list(pybindings._get_operator_names())
         self._facts: dict[str, Any] = {
             "delegate": "XnnpackBackend",
             "threadpool": threads,
             "program_bytes": program.stat().st_size,
-            "registered_portable_operators": len(operators),
             "from": "torch.export of the PyTorch source (not the ONNX bytes)",
+            **facts,
         }
         self.stage(zero_feeds(self._interface))
         self.execute()

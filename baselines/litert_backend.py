@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,7 +53,7 @@ class LiteRtBackend(Backend):
         except (ImportError, PackageNotFoundError) as exc:
             raise Unavailable("ai-edge-litert is not installed; pip install ai-edge-litert") from exc
         self._interface = read_interface(onnx_path)
-        model = converted("litert", onnx_path, self._interface, config, _converter(), self._version)
+        model, facts = converted("litert", onnx_path, self._interface, config, _converter(), self._version)
         try:
             with captured_output() as text:
                 self._interpreter: Any = Interpreter(str(model), num_threads=config.threads)
@@ -69,6 +70,8 @@ class LiteRtBackend(Backend):
             "delegate": "XNNPACK",
             "model_bytes": model.stat().st_size,
             "from": "litert-torch conversion of the PyTorch source (not the ONNX bytes)",
+            **facts,
+            **executed(self._interpreter._get_ops_details(), self._outputs),
         }
         self.stage(zero_feeds(self._interface))
         self.execute()
@@ -95,6 +98,29 @@ class LiteRtBackend(Backend):
     def close(self) -> None:
         """Drop the interpreter."""
         self.__dict__.pop("_interpreter", None)
+
+
+def executed(operators: list[dict[str, Any]], outputs: list[int]) -> dict[str, Any]:
+    """How many pieces the delegate took, and the operators left to LiteRT's own kernels.
+
+    The interpreter lists delegated operators too, so what really runs is found from the outputs backwards: a tensor
+    that a delegate writes is the delegate's work, whoever wrote it before.
+    """
+    writer: dict[int, dict[str, Any]] = {}
+    for operator in sorted(operators, key=lambda o: o["op_name"] == "DELEGATE"):
+        writer |= {int(t): operator for t in operator["outputs"]}
+    open_tensors, seen = list(outputs), set()
+    plan: dict[int, str] = {}
+    while open_tensors:
+        tensor = int(open_tensors.pop())
+        if tensor in seen or tensor not in writer:
+            continue
+        seen.add(tensor)
+        plan[writer[tensor]["index"]] = writer[tensor]["op_name"]
+        open_tensors += list(writer[tensor]["inputs"])
+    names = Counter(plan.values())
+    pieces = names.pop("DELEGATE", 0)
+    return {"delegated_pieces": pieces, "operators_outside_the_delegate": dict(sorted(names.items()))}
 
 
 def _converter() -> str:

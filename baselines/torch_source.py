@@ -2,7 +2,8 @@
 
 ``python -m baselines.torch_source TARGET FACTORY MODEL SHAPES OUT`` runs one converter, in this or another Python
 environment; the adapters call it as a process, because these converters need gigabytes and their memory must not
-count as the runtime's. Results are cached by the ONNX file's hash and the converter's version.
+count as the runtime's. Results are cached by the ONNX file's hash and the converter's version, each beside a JSON
+file of what the converter did (its versions, what it gave to the delegate).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +23,25 @@ from baselines.base import RunConfig, Unavailable, Unsupported
 from baselines.common import Interface, cache_dir, first_line
 
 TIMEOUT_S = 1800
+# Part of the cache's path: raise it when a converter below is called differently.
+RECIPE = "2"
 
 
 def converted(
     target: str, onnx_path: Path, interface: Interface, config: RunConfig, python: str, tag: str
-) -> Path:
+) -> tuple[Path, dict[str, Any]]:
     """The model in ``target``'s format (``litert`` or ``executorch``), converted by ``python`` if not cached.
 
-    ``tag`` names the converter's version. Raises :class:`Unsupported` with the converter's own words.
+    ``tag`` names the runtime's version; the second value is what the converter said of its work. Raises
+    :class:`Unsupported` with the converter's own words.
     """
     factory, model = config.options.get("torch_module"), config.options.get("model")
     if not factory or not model or str(model).startswith("onnx:"):
         raise Unsupported(f"{target} converts from PyTorch source, and an ONNX file carries none")
     digest = hashlib.sha256(onnx_path.read_bytes()).hexdigest()[:24]
-    out = cache_dir(target, tag) / f"{digest}.{config.precision}.bin"
+    out = cache_dir(target, f"{tag}-{RECIPE}") / f"{digest}.{config.precision}.bin"
     if out.exists():
-        return out
+        return out, json.loads(_facts_file(out).read_text())
     shapes = json.dumps([[list(p.shape), p.dtype] for p in interface.inputs])
     partial = out.with_suffix(f".{os.getpid()}.part")
     root = Path(__file__).parent.parent
@@ -49,8 +55,13 @@ def converted(
         raise Unsupported(f"{target} converter: not done after {TIMEOUT_S} s") from exc
     if done.returncode != 0 or not partial.exists():
         raise Unsupported(f"{target} converter: {last_words(done.stderr or done.stdout)}")
+    _facts_file(partial).replace(_facts_file(out))
     partial.replace(out)
-    return out
+    return out, json.loads(_facts_file(out).read_text())
+
+
+def _facts_file(model: Path) -> Path:
+    return model.with_name(f"{model.name}.json")
 
 
 def last_words(log: str) -> str:
@@ -60,20 +71,33 @@ def last_words(log: str) -> str:
     return first_line((told or lines or ["it stopped without a message"])[-1])
 
 
-def _litert(module: Any, inputs: tuple[Any, ...], out: Path) -> None:
+def _litert(module: Any, inputs: tuple[Any, ...], out: Path) -> dict[str, Any]:
     import litert_torch
 
     litert_torch.convert(module, inputs).export(str(out))
+    return {"converter": f"litert-torch {version('litert-torch')}"}
 
 
-def _executorch(module: Any, inputs: tuple[Any, ...], out: Path) -> None:
+def _executorch(module: Any, inputs: tuple[Any, ...], out: Path) -> dict[str, Any]:
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    program = torch.export.export(module, inputs)
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
-    out.write_bytes(lowered.buffer)
+    edge = to_edge_transform_and_lower(
+        torch.export.export(module, inputs), partitioner=[XnnpackPartitioner()]
+    )
+    names = [
+        str(getattr(n.target, "__name__", n.target))
+        for n in edge.exported_program().graph.nodes
+        if n.op == "call_function"
+    ]
+    left = Counter(n for n in names if n != "getitem" and "executorch_call_delegate" not in n)
+    out.write_bytes(edge.to_executorch().buffer)
+    return {
+        "converter": f"executorch {version('executorch')}",
+        "delegated_pieces": sum("executorch_call_delegate" in n for n in names),
+        "operators_outside_the_delegate": dict(sorted(left.items())),
+    }
 
 
 def main(argv: list[str]) -> int:
@@ -84,7 +108,8 @@ def main(argv: list[str]) -> int:
     package, _, function = factory.partition(":")
     module = getattr(importlib.import_module(package), function)(model).eval()
     inputs = tuple(torch.zeros(shape, dtype=getattr(torch, dtype)) for shape, dtype in json.loads(shapes))
-    {"litert": _litert, "executorch": _executorch}[target](module, inputs, Path(out))
+    facts = {"litert": _litert, "executorch": _executorch}[target](module, inputs, Path(out))
+    _facts_file(Path(out)).write_text(json.dumps({**facts, "torch": torch.__version__}))
     return 0
 
 

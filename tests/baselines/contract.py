@@ -62,7 +62,7 @@ def block_model(path: Path) -> Path:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    const = {
+    const: dict[str, np.ndarray] = {
         "shape5": np.array([1, TOKENS, 3, HEADS, WIDTH // HEADS], np.int64),
         "shape3": np.array([1, TOKENS, WIDTH], np.int64),
         "axis0": np.array([0], np.int64),
@@ -125,6 +125,8 @@ class AdapterContract:
     tolerance: ClassVar[float] = 1e-3
     profiles: ClassVar[bool] = True
     config_options: ClassVar[dict[str, Any]] = {}
+    shared_cache: ClassVar[bool] = False
+    """Convert once for all tests of the class: for adapters whose converter takes a minute."""
 
     def new(self) -> Backend:
         """A fresh adapter."""
@@ -150,9 +152,16 @@ class AdapterContract:
         return block_model(tmp_path / "block.onnx")
 
     @pytest.fixture
-    def prepared(self, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    def prepared(
+        self,
+        model: Path,
+        tmp_path: Path,
+        tmp_path_factory: pytest.TempPathFactory,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[Backend]:
         """A prepared adapter; skips where the framework is not here."""
-        monkeypatch.setenv("ECP_CACHE", str(tmp_path))
+        shared = tmp_path_factory.getbasetemp() / "shared-cache"
+        monkeypatch.setenv("ECP_CACHE", str(shared if self.shared_cache else tmp_path))
         adapter = self.new()
         try:
             adapter.prepare(model, self.config())

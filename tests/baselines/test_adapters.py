@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from baselines.base import RunConfig, Unavailable, Unsupported
+from baselines.base import Backend, RunConfig, Unavailable, Unsupported
+from baselines.common import read_interface
+from baselines.litert_backend import executed
 from baselines.mnn_backend import MnnBackend, convert, raise_on_fallback
 from baselines.openvino_backend import OpenVinoBackend
+from baselines.torch_source import converted
 from tests.baselines.contract import AdapterContract, block_model, sample
 
 
@@ -91,14 +94,84 @@ def test_tuned_tvm_refuses_to_run_untuned(tmp_path: Path, monkeypatch: pytest.Mo
         TvmTunedBackend().prepare(model, RunConfig(device="local-cpu", threads=1))
 
 
+@pytest.mark.timeout(900)
 class TestExecuTorch(AdapterContract):
     backend = "executorch"
     profiles: ClassVar[bool] = False
+    shared_cache: ClassVar[bool] = True
+
+    def test_the_record_says_what_the_delegate_took(self, prepared: Backend) -> None:
+        details = prepared.describe().details
+        assert details["delegated_pieces"] >= 1 and "not the ONNX bytes" in details["from"]
+        assert details["converter"].startswith("executorch ")
 
 
+@pytest.mark.timeout(900)
 class TestLiteRt(AdapterContract):
     backend = "litert"
     profiles: ClassVar[bool] = False
+    shared_cache: ClassVar[bool] = True
+
+    def test_the_record_says_what_the_delegate_took(self, prepared: Backend) -> None:
+        details = prepared.describe().details
+        assert details["delegated_pieces"] >= 1 and "not the ONNX bytes" in details["from"]
+        assert details["converter"].startswith("litert-torch ")
+
+
+def test_what_runs_outside_the_delegate_is_found_from_the_outputs() -> None:
+    def op(index: int, name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
+        return {"index": index, "op_name": name, "inputs": inputs, "outputs": outputs}
+
+    # MUL and ADD are listed but belong to the delegates; GATHER_ND between the two runs by itself.
+    listed = [op(0, "MUL", [0], [1]), op(1, "GATHER_ND", [1], [2]), op(2, "ADD", [2], [3])]
+    delegates = [op(3, "DELEGATE", [0], [1]), op(4, "DELEGATE", [2], [3])]
+    assert executed(listed + delegates, [3]) == {
+        "delegated_pieces": 2,
+        "operators_outside_the_delegate": {"GATHER_ND": 1},
+    }
+    assert executed(listed, [3])["delegated_pieces"] == 0
+
+
+class TestConverterProcess:
+    """The conversion runs elsewhere: its words, its time and its absence end in a reason, never in a file."""
+
+    def ask(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, **options: str) -> Any:
+        monkeypatch.setenv("ECP_CACHE", str(tmp_path / "cache"))
+        model = block_model(tmp_path / "m.onnx")
+        asked = {"model": "block", "torch_module": "tests.baselines.contract:torch_module"} | options
+        config = RunConfig(device="local-cpu", threads=1, options=asked)
+        return converted("litert", model, read_interface(model), config, python, "1")
+
+    def fake(self, tmp_path: Path, text: str) -> str:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    def test_the_converters_last_words_are_the_reason(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        python = self.fake(tmp_path, "echo 'ValueError: no lowering for aten.roll' >&2; exit 1")
+        with pytest.raises(Unsupported, match=r"litert converter: ValueError: no lowering for aten\.roll"):
+            self.ask(tmp_path, monkeypatch, python)
+
+    def test_an_onnx_file_carries_no_source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(Unsupported, match="an ONNX file carries none"):
+            self.ask(tmp_path, monkeypatch, "python", model="onnx:/x.onnx")
+        with pytest.raises(Unavailable, match="no Python at"):
+            self.ask(tmp_path, monkeypatch, str(tmp_path / "none"))
+
+    def test_a_conversion_is_kept_with_what_the_converter_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Arguments: -m module target factory model shapes out
+        python = self.fake(
+            tmp_path, 'echo x >> calls; echo m > "$7"; echo \'{"converter": "c 1"}\' > "$7.json"'
+        )
+        monkeypatch.chdir(tmp_path)
+        first, second = (self.ask(tmp_path, monkeypatch, python) for _ in range(2))
+        assert first == second and first[1] == {"converter": "c 1"} and first[0].read_text() == "m\n"
+        assert (tmp_path / "calls").read_text() == "x\n"
 
 
 def test_cpu_frameworks_do_not_answer_for_a_gpu(tmp_path: Path) -> None:
