@@ -12,8 +12,9 @@ import numpy as np
 
 from bench.cells import group
 from bench.records import BlockRecord
+from bench.stats.adjacent import split, turn_difference
 from bench.stats.multiple import holm
-from bench.stats.paired import ALPHA, MARGIN, Comparison, compare
+from bench.stats.paired import ALPHA, MARGIN, Comparison, judge_differences, log_ratios
 from bench.stats.power import pairs_needed
 from bench.store.index import judge as judge_gates
 from bench.store.key import comparability, difference
@@ -121,6 +122,17 @@ def _incomparable(a: BlockRecord, b: BlockRecord, run_a: Mapping[str, Any], run_
     return "" if key_a == key_b else "; ".join(difference(inputs_a, inputs_b))
 
 
+def _took_turns(record: BlockRecord) -> bool:
+    return bool(record.extra.get("turn_lengths"))
+
+
+def _usable(record: BlockRecord) -> bool:
+    """Measured; or disturbed by others while taking turns: then both sides met the same, and the test stays exact."""
+    if record.status == "measured":
+        return True
+    return record.status == "unstable" and _took_turns(record) and bool(record.extra.get("steady"))
+
+
 @dataclass(frozen=True)
 class _Draft:
     """A verdict before the correction for many cells."""
@@ -157,19 +169,32 @@ def _draft(
         return _Draft(replace(blank, verdict="incomparable", reason=differs))
     pairs = _pairs(a, b)
     disturbed = sum(_disturbed(x) or _disturbed(y) for x, y in pairs)
-    good = [(x, y) for x, y in pairs if x.status == y.status == "measured"]
+    good = [(x, y) for x, y in pairs if _usable(x) and _usable(y)]
     blank = replace(blank, pairs=len(good), disturbed=disturbed)
-    if not good or disturbed > DISTURBED * len(pairs):
-        detail = f"{disturbed} of {len(pairs)} pairs were disturbed or never became steady"
+    turned = all(_took_turns(r) for pair in good for r in pair)
+    lost = len(pairs) - len(good) if turned else disturbed
+    if not good or lost > DISTURBED * len(pairs):
+        detail = f"{max(lost, disturbed)} of {len(pairs)} pairs were disturbed or never became steady"
         return _Draft(replace(blank, verdict="unstable-device", reason=detail))
     left = [statistics.median(x.samples_ms) for x, _ in good]
     right = [statistics.median(y.samples_ms) for _, y in good]
     blank = replace(blank, a=statistics.median(left), b=statistics.median(right))
     if not interleaved:
         return _Draft(_apart(blank, left, right))
-    result = compare(left, right, margin, alpha)
+    result = judge_differences([difference_of(x, y) for x, y in good], margin, alpha)
     found = {name: getattr(result, name) for name in ("verdict", "ratio", "lo", "hi", "mde")}
     return _Draft(replace(blank, **found), result)
+
+
+def difference_of(a: BlockRecord, b: BlockRecord) -> float:
+    """``log(B/A)`` of one pair: turn by turn where the two took turns, else of the blocks' medians."""
+    turns = [
+        split(r.samples_ms, r.extra["turn_lengths"]) if r.extra.get("turn_lengths") else None for r in (a, b)
+    ]
+    if turns[0] and turns[1] and len(turns[0]) == len(turns[1]):
+        return turn_difference(turns[0], turns[1])
+    (found,) = log_ratios([statistics.median(a.samples_ms)], [statistics.median(b.samples_ms)])
+    return found
 
 
 def _apart(blank: CellVerdict, left: Sequence[float], right: Sequence[float]) -> CellVerdict:

@@ -1,4 +1,7 @@
-"""Measuring two sides interleaved: pair by pair, the order inside each pair drawn by a coin.
+"""Measuring two sides interleaved: pair by pair, who leads in each pair drawn by a coin.
+
+Where both revisions know how, the two processes of a pair take turns (:mod:`bench.interleave`); else, and behind
+other launchers, one block follows the other.
 
 Each side becomes an ordinary run folder at its own commit, so the history gains both; ``interleaved_with`` in
 run.json ties them together, and a finished pair of runs can be judged again later without measuring.
@@ -18,16 +21,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import launch
+from bench import interleave, launch
 from bench.compare_sides import Side, checkout
 from bench.plan import Case, Step, plan_to_json
 from bench.prepare import Prepared
 from bench.protocol import Reply, Request
 from bench.records import BlockRecord, RunFolder, read_records
-from bench.runner import Launcher, Settings, Target, device_lock, run_steps
+from bench.runner import Launcher, Settings, Target, device_lock, make_request, run_steps, to_record
 from bench.stats.paired import pair_orders
 from bench.validity_machine import machine
 
+Pair = Callable[..., list[BlockRecord]]
 PAIRED = Settings(min_samples=30, min_seconds=1.0, warmup_seconds=3.0)
 
 
@@ -126,13 +130,19 @@ def measure_sides(
     plan = make_pairs(cases, pairs, seed)
     interrupted = False
     with device_lock(device), contextlib.ExitStack() as stack:
+        measure: Pair
         if launchers is None:
-            trees = [stack.enter_context(checkout(side)) for side in sides]
-            launchers = (partial(launch_in, trees[0]), partial(launch_in, trees[1]))
+            one, other = (stack.enter_context(checkout(side)) for side in sides)
+            if interleave.can_take_turns(one) and interleave.can_take_turns(other):
+                measure = partial(_in_turns, (one, other))
+            else:
+                measure = partial(_block_after_block, (partial(launch_in, one), partial(launch_in, other)))
+        else:
+            measure = partial(_block_after_block, launchers)
         folders = open_folders(out, sides, plan, metric, purpose)
         state = "stopped"
         try:
-            _carry_out(plan, folders, launchers, prepared, target, settings, progress)
+            _carry_out(plan, folders, partial(measure, folders, prepared, target, settings), progress)
             state = "complete"
         except KeyboardInterrupt:
             state, interrupted = "interrupted", True
@@ -146,10 +156,7 @@ def measure_sides(
 def _carry_out(
     plan: Sequence[tuple[Step, str]],
     folders: tuple[RunFolder, RunFolder],
-    launchers: tuple[Launcher, Launcher],
-    prepared: Mapping[str, Prepared],
-    target: Target,
-    settings: Settings,
+    measure: Callable[[Step, str], list[BlockRecord]],
     progress: Callable[[str, int, int], None],
 ) -> None:
     settled: set[str] = set()
@@ -157,14 +164,49 @@ def _carry_out(
         progress(step.case.label, number, len(plan))
         if repr(step.case) in settled:
             continue
-        for letter in order:
-            side = "AB".index(letter)
-            launcher = launchers[side]
-            (record,) = run_steps([step], prepared, target, settings, folders[side], launcher=launcher)
-            if record.status in ("unsupported", "unavailable", "failed"):
-                # Neither side can make a pair of this case any more: the other blocks would be wasted time.
-                settled.add(repr(step.case))
+        if any(r.status in ("unsupported", "unavailable", "failed") for r in measure(step, order)):
+            # Neither side can make a pair of this case any more: the other blocks would be wasted time.
+            settled.add(repr(step.case))
     progress("", len(plan), len(plan))
+
+
+def _block_after_block(
+    launchers: tuple[Launcher, Launcher],
+    folders: tuple[RunFolder, RunFolder],
+    prepared: Mapping[str, Prepared],
+    target: Target,
+    settings: Settings,
+    step: Step,
+    order: str,
+) -> list[BlockRecord]:
+    """One block of each side, the second when the first has ended."""
+    sides = ["AB".index(letter) for letter in order]
+    return [
+        record
+        for i in sides
+        for record in run_steps([step], prepared, target, settings, folders[i], launcher=launchers[i])
+    ]
+
+
+def _in_turns(
+    trees: tuple[Path, Path],
+    folders: tuple[RunFolder, RunFolder],
+    prepared: Mapping[str, Prepared],
+    target: Target,
+    settings: Settings,
+    step: Step,
+    order: str,
+) -> list[BlockRecord]:
+    """One block of each side, both at once, taking turns."""
+    model = prepared[step.case.model]
+    request = make_request(step.case, model, target, settings)
+    replies = interleave.run_pair((request, request), trees, order, settings.timeout_s)
+    records = []
+    for reply, folder in zip(replies, folders, strict=True):
+        # Half of the pair's time: what a block of it cost.
+        records.append(to_record(step, model, reply, folder.run_id, reply.extra["pair_wall_s"] / 2))
+        folder.append(records[-1])
+    return records
 
 
 def load(folder_a: Path, folder_b: Path, interrupted: bool = False) -> Measured:

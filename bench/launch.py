@@ -27,19 +27,20 @@ def run_block(request: Request, timeout_s: float) -> Reply:
         try:
             out, _ = process.communicate(json.dumps(request.to_dict()).encode(), timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            _kill(process)
+            kill(process)
             return Reply(
                 "failed", f"no answer within {timeout_s:g} s; the worker was stopped (raise --timeout)"
             )
         except BaseException:
-            _kill(process)
+            kill(process)
             raise
         errors.seek(0)
         said = errors.read().decode(errors="replace")
-    return _parse(out, process.returncode, said)
+    return parse_reply(out, process.returncode, said)
 
 
-def _parse(out: bytes, returncode: int, said: str) -> Reply:
+def parse_reply(out: bytes, returncode: int, said: str) -> Reply:
+    """A worker's answer from its standard output; without one a ``failed`` reply with its last words (``said``)."""
     line = out.strip().rpartition(b"\n")[2]
     try:
         reply = Reply.from_dict(json.loads(line))
@@ -64,7 +65,10 @@ def _last_words(said: str) -> str:
     return f": {lines[-1][:300]}" if lines else ""
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End the worker with everything it started; fine where it has ended already."""
+    if process.poll() is not None:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -6,6 +6,7 @@ block that never gets there is ``unstable``, it is not averaged.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from baselines.base import Backend
 from bench.protocol import Request
 from bench.stats.steady import steady_start
+from bench.turns import Turn
 
 WINDOW = 8
 TOLERANCE = 0.05
@@ -25,11 +27,15 @@ LEAST_SAMPLES = 5
 
 @dataclass
 class Session:
-    """What a metric gets: the prepared backend with its inputs staged, and the process's idle memory."""
+    """What a metric gets: the prepared backend with its inputs staged, and the process's idle memory.
+
+    ``turn``: the channel of an interleaved pair, where this block is one side of it.
+    """
 
     backend: Backend
     idle_kib: int
     prepared_kib: int
+    turn: Turn | None = None
 
 
 def latency(request: Request, session: Session) -> dict[str, Any]:
@@ -44,9 +50,16 @@ def latency(request: Request, session: Session) -> dict[str, Any]:
         return {"status": "measured", "first_ms": first, "samples_ms": samples, "extra": extra}
     tolerance = float(request.limits.get("steady", TOLERANCE))
     warmup, steady = warm_up(execute, request.warmup_seconds, tolerance)
-    cpu, wall = time.process_time(), time.perf_counter()
-    samples = sample(execute, request.min_samples, request.min_seconds)
-    busy = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    more: dict[str, Any] = {"steady": steady}
+    cpu, start = time.process_time(), time.perf_counter()
+    if session.turn is None:
+        samples = sample(execute, request.min_samples, request.min_seconds)
+        wall = time.perf_counter() - start
+    else:
+        turns, wall = session.turn.sample(execute, statistics.median(warmup[-WINDOW:]))
+        samples = [time_ms for one in turns for time_ms in one]
+        more["turn_lengths"] = [len(one) for one in turns]
+    busy = (time.process_time() - cpu) / wall if wall else 0.0
     status, reason = _judge(request, steady, busy)
     return {
         "status": status,
@@ -54,7 +67,7 @@ def latency(request: Request, session: Session) -> dict[str, Any]:
         "first_ms": first,
         "warmup_ms": warmup,
         "samples_ms": samples,
-        "extra": {"source": "wall", "unit": "ms", "clock": "perf_counter_ns", "busy_cpus": busy},
+        "extra": {**more, "source": "wall", "unit": "ms", "clock": "perf_counter_ns", "busy_cpus": busy},
     }
 
 

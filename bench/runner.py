@@ -105,8 +105,15 @@ def _measure(
     run_id: str,
     launcher: Launcher,
 ) -> BlockRecord:
-    case, model = step.case, prepared[step.case.model]
-    request = Request(
+    request = make_request(step.case, prepared[step.case.model], target, settings)
+    start = time.perf_counter()
+    reply = launcher(request, settings.timeout_s)
+    return to_record(step, prepared[step.case.model], reply, run_id, time.perf_counter() - start)
+
+
+def make_request(case: Case, model: Prepared, target: Target, settings: Settings) -> Request:
+    """What a worker is asked for one block of ``case``."""
+    return Request(
         metric=case.metric,
         backend=case.backend,
         model=case.model,
@@ -125,9 +132,6 @@ def _measure(
         min_seconds=settings.min_seconds,
         warmup_seconds=settings.warmup_seconds,
     )
-    start = time.perf_counter()
-    reply = launcher(request, settings.timeout_s)
-    return to_record(step, model, reply, run_id, time.perf_counter() - start)
 
 
 def to_record(step: Step, model: Prepared, reply: Reply, run_id: str, wall_s: float) -> BlockRecord:

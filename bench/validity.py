@@ -88,10 +88,16 @@ def _cpu_seconds() -> dict[str, float]:
     return {"busy": (user + nice + system + irq + softirq) / tick, "steal": steal / tick}
 
 
-def _own_seconds() -> float:
-    """Processor seconds of this process and of its children that have ended."""
+def _own_seconds(also: Iterable[int] = ()) -> float:
+    """Processor seconds of this process, of its children that have ended, and of the processes ``also``."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    return sum(u.ru_utime + u.ru_stime for u in used) + sum(_seconds_of(pid) for pid in also)
+
+
+def _seconds_of(pid: int) -> float:
+    """Processor seconds of a process and its ended children; one that has ended stays readable until reaped."""
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory_mib() -> dict[str, float]:
@@ -113,11 +119,12 @@ def speed_probe_ms(repeats: int = 25, size: int = 10_000) -> float:
     return best * 1e3
 
 
-def capture() -> dict[str, Any]:
+def capture(also: Iterable[int] = ()) -> dict[str, Any]:
     """State of this machine now: JSON-ready, one :data:`Reading` per key.
 
     Call it in the process that measures, right before and right after the measured stretch: ``own_cpu_s`` is
-    that process's own processor time, so the rest of the machine's busy time is other people's.
+    that process's own processor time (with that of the processes ``also``, which take turns with it), so the
+    rest of the machine's busy time is other people's.
     """
     return {
         "utc": known(datetime.now(UTC).isoformat(timespec="milliseconds"), "clock_gettime(REALTIME)"),
@@ -130,7 +137,7 @@ def capture() -> dict[str, Any]:
         "throttle_count": read("/sys/devices/system/cpu/cpu*/thermal_throttle", _throttle_count),
         "load_1min": read("/proc/loadavg", lambda: os.getloadavg()[0]),
         "cpu_s": read("/proc/stat", _cpu_seconds),
-        "own_cpu_s": known(_own_seconds(), "getrusage(SELF, CHILDREN)"),
+        "own_cpu_s": read("getrusage(SELF, CHILDREN), /proc/PID/stat", lambda: _own_seconds(also)),
         "memory_mib": read("/proc/meminfo", _memory_mib),
     }
 
@@ -193,7 +200,9 @@ def _others(before: Mapping[str, Any], after: Mapping[str, Any], limit: float) -
     a, b = _value(before, "cpu_s"), _value(after, "cpu_s")
     if a is None or b is None or elapsed is None:
         return Gate("load-by-others", "unknown", _why(before, "cpu_s"))
-    own = (_value(after, "own_cpu_s") or 0.0) - (_value(before, "own_cpu_s") or 0.0)
+    if _value(before, "own_cpu_s") is None or _value(after, "own_cpu_s") is None:
+        return Gate("load-by-others", "unknown", "this process's own processor time is not known")
+    own = _value(after, "own_cpu_s") - _value(before, "own_cpu_s")
     total = b["busy"] - a["busy"] + b["steal"] - a["steal"]
     # The kernel counts in ticks of 10 ms per processor: a short block cannot be judged more finely.
     others = max(0.0, total - own - 0.02 * (os.cpu_count() or 1)) / elapsed

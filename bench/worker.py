@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402 - the clock starts before the imports
 
 from baselines import registry  # noqa: E402
 from baselines.base import Backend, RunConfig, Unavailable, Unsupported  # noqa: E402
-from bench import accuracy_gate, inputs, measure, validity  # noqa: E402
+from bench import accuracy_gate, inputs, measure, turns, validity  # noqa: E402
 from bench.metrics import METRICS  # noqa: E402
 from bench.protocol import Reply, Request  # noqa: E402
 from ecp.errors import DeviceError, EcpError, UnsupportedOperatorError  # noqa: E402
@@ -70,10 +70,17 @@ def _measure(request: Request, backend: Backend) -> Reply:
     compile_s = time.perf_counter() - ready
     described = backend.describe()
     backend.stage(inputs.row(feeds, 0))
-    session = measure.Session(backend, idle_kib=idle, prepared_kib=measure.status_kib("VmRSS"))
-    before = validity.capture()
+    prepared = measure.status_kib("VmRSS")
+    turn = turns.channel()
+    if turn is not None:
+        turn.prepared()
+    others = turn.others if turn is not None else ()
+    session = measure.Session(backend, idle_kib=idle, prepared_kib=prepared, turn=turn)
+    before = validity.capture(others)
     values = _metric(request.metric)(request, session)
-    after = validity.capture()
+    after = validity.capture(others)
+    if turn is not None:
+        turn.finished()
     # After the measurement, so that the reference arrays are in nobody's peak memory and no cache is disturbed.
     error = accuracy_gate.check(backend, feeds, Path(request.reference), request.precision)
     backend.close()

@@ -103,7 +103,11 @@ def compare(
     below ``1/(1 + margin)``; ``unchanged`` where both bounds lie within the margin (two one-sided tests);
     ``inconclusive`` otherwise: more pairs or less noise needed.
     """
-    d = log_ratios(a, b)
+    return judge_differences(log_ratios(a, b), margin, alpha)
+
+
+def judge_differences(d: Sequence[float], margin: float = MARGIN, alpha: float = ALPHA) -> Comparison:
+    """As :func:`compare`, of log ratios made another way (turns: :mod:`bench.stats.adjacent`)."""
     limit = math.log1p(margin)
     lo, hi = lower_bound(d, alpha), upper_bound(d, alpha)
     if lo > limit:
