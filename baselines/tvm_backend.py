@@ -118,7 +118,7 @@ class TvmBackend(Backend):
 
 
 class TvmTunedBackend(TvmBackend):
-    """TVM with meta-schedule's best schedules from the database of this model, processor and thread count."""
+    """TVM with the best schedules of a finished meta-schedule search for this processor and thread count."""
 
     name: ClassVar[str] = "tvm-tuned"
     label: ClassVar[str] = "meta-schedule tuned"
@@ -130,13 +130,12 @@ class TvmTunedBackend(TvmBackend):
 
         folder = database_dir(config.threads)
         found = summary(onnx_path, config.threads)
-        if not found["trials"]:
-            raise Unavailable(
-                "tvm-tuned: nothing was tuned for this model and processor yet; run "
-                f"python -m baselines.tvm_tune {onnx_path} --threads {config.threads} --trials 512 --seconds 1200"
-            )
+        if not found["finished"]:
+            raise Unavailable(f"tvm-tuned: {_unfinished(found)}; {_how(onnx_path, config.threads, found)}")
         self._facts["tuning"] = found
-        self._facts["schedules"] = f"{self.label}, {found['tasks_tuned']} of {found['tasks']} tasks"
+        self._facts["schedules"] = (
+            f"{self.label} with {found['trials']} trials, {found['tasks_tuned']} of {found['tasks']} operators"
+        )
         # Weights are constants here, so that folding lays them out at compile time and `main` keeps its inputs.
         with captured_output(), self._target:
             apply = [
@@ -145,6 +144,22 @@ class TvmTunedBackend(TvmBackend):
                 relax.transform.FoldConstant(),
             ]
             return self._tvm.transform.Sequential(apply)(tunable(onnx_path))
+
+
+def _unfinished(found: Mapping[str, Any]) -> str:
+    if not found["trials"]:
+        return "nothing was tuned for this model and processor yet"
+    asked = "an unknown number" if found["trials_asked"] is None else found["trials_asked"]
+    return (
+        f"tuning stopped after {found['trials']} of {asked} trials with {found['tasks_tried']} of "
+        f"{found['tasks']} operators tried, which is not what tuned TVM can do"
+    )
+
+
+def _how(onnx_path: Path, threads: int, found: Mapping[str, Any]) -> str:
+    trials = found["trials_asked"] or 512
+    options = f"--threads {threads} --trials {trials} --seconds 1200"
+    return f"python -m baselines.tvm_tune {onnx_path} {options} (goes on where it stopped)"
 
 
 class _Recorder:

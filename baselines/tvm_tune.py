@@ -1,8 +1,10 @@
 """Meta-schedule tuning for TVM on this processor: bounded in trials and seconds, cached, resumable.
 
 ``python -m baselines.tvm_tune MODEL.onnx --trials 512 --seconds 1200`` fills the database that the backend
-``tvm-tuned`` reads; called again it goes on where it stopped. Every trial is on disk when it is done. Source:
-TVM documentation, "End-to-End Optimize Model" (``static_shape_tuning``), with CPU weight prepacking.
+``tvm-tuned`` reads; called again it goes on where it stopped. Every trial is on disk when it is done, and a search
+that did not use up what was asked is not called tuned. First every operator gets a few random schedules, then the
+ones that cost the model most are searched by evolution with one learned cost model for all. Source: TVM
+documentation, "End-to-End Optimize Model" (``static_shape_tuning``), with CPU weight prepacking.
 """
 
 from __future__ import annotations
@@ -18,11 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from baselines.common import cache_dir
+from baselines.base import Unavailable
+from baselines.common import cache_dir, first_line
 from baselines.output import captured_output
 from baselines.tvm_common import import_onnx, import_tvm, limit_threads, llvm_target, tvm_version
 
-BATCH = 16
+FIRST = 16
+"""Random schedules that every operator gets before any is searched further."""
+FAILED_S = 1e9
+"""TVM's database holds a candidate that failed as one that takes 1e10 s."""
+BATCH = 64
+"""Trials of one round of evolution (TVM's default): its own cost is the same for one trial as for 64."""
 
 
 def database_dir(threads: int) -> Path:
@@ -50,22 +58,28 @@ def tunable(onnx_path: Path) -> Any:
 
 
 def summary(onnx_path: Path, threads: int) -> dict[str, Any]:
-    """Trials, tasks and seconds spent on this model so far; zeros where nothing was tuned."""
+    """Trials, tasks and seconds spent on this model so far, and whether the search is ``finished``."""
     return _summary(_read(_progress_file(onnx_path, threads)))
 
 
 def _summary(progress: dict[str, Any]) -> dict[str, Any]:
-    tasks = progress["tasks"].values()
+    tasks = list(progress["tasks"].values())
+    trials, asked = sum(t["trials"] for t in tasks), progress.get("asked")
+    tried = sum(t["trials"] > 0 for t in tasks)
+    used_up = asked is not None and (trials >= asked or all(t.get("done") for t in tasks))
     return {
-        "trials": sum(t["trials"] for t in tasks),
+        "trials": trials,
+        "trials_asked": asked,
         "tasks": len(tasks),
+        "tasks_tried": tried,
         "tasks_tuned": sum(t["best_s"] is not None for t in tasks),
         "seconds": round(progress["seconds"], 1),
+        "finished": bool(tasks) and used_up and tried == len(tasks),
     }
 
 
 def tune(onnx_path: Path, threads: int, trials: int, seconds: float) -> dict[str, Any]:
-    """Search one task at a time until ``trials`` in all or ``seconds`` of this call are used up."""
+    """Search one task at a time until ``trials`` in all or ``seconds`` of this call are used up (one round over)."""
     import_tvm()
     from tvm.s_tir import meta_schedule as ms
 
@@ -74,20 +88,55 @@ def tune(onnx_path: Path, threads: int, trials: int, seconds: float) -> dict[str
     folder, target, file = database_dir(threads), llvm_target(threads), _progress_file(onnx_path, threads)
     extracted = ms.relax_integration.extract_tasks(tunable(onnx_path), target, {})
     progress = _read(file)
+    progress["asked"] = trials
     spent = progress["seconds"]
+    database = ms.database.JSONDatabase(work_dir=str(folder))
     for task in extracted:
-        fresh = {"trials": 0, "best_s": None, "weight": int(task.weight)}
-        progress["tasks"].setdefault(str(task.task_name), fresh)
-    while time.monotonic() - start < seconds and _summary(progress)["trials"] < trials:
-        name = _next(progress["tasks"])
-        if name is None:
-            break
-        task = next(t for t in extracted if str(t.task_name) == name)
-        state = progress["tasks"][name]
-        state["trials"], state["best_s"] = _search(ms, task, folder, threads, state)
+        if str(task.task_name) not in progress["tasks"]:
+            progress["tasks"][str(task.task_name)] = _known(database, task)
+    model = _cost_model(ms, folder)
+    while True:
         progress["seconds"] = spent + time.monotonic() - start
         file.write_text(json.dumps(progress))
-    return _summary(progress)
+        if time.monotonic() - start >= seconds or _summary(progress)["finished"]:
+            return _summary(progress)
+        name = _next(progress["tasks"])
+        if name is None:
+            return _summary(progress)
+        task = next(t for t in extracted if str(t.task_name) == name)
+        state = progress["tasks"][name]
+        left = max(1, trials - _summary(progress)["trials"])
+        count = FIRST if state["trials"] == 0 else min(BATCH, left)
+        state["trials"], state["best_s"] = _search(ms, task, folder, threads, state, count, model)
+        model.save(str(_model_file(folder)))
+
+
+def _known(database: Any, task: Any) -> dict[str, Any]:
+    """A task's state at the start: what the database holds of it from another model with the same operator."""
+    state: dict[str, Any] = {"trials": 0, "best_s": None, "weight": int(task.weight)}
+    module = task.dispatched[0]
+    if database.has_workload(module):
+        records = database.get_top_k(database.commit_workload(module), 100_000)
+        times = [min(float(s) for s in r.run_secs) for r in records if r.run_secs]
+        valid = [t for t in times if t < FAILED_S]
+        state |= {"trials": len(times), "best_s": min(valid, default=None)}
+    return state
+
+
+def _cost_model(ms: Any, folder: Path) -> Any:
+    """One model for all tasks and calls: it predicts at random until it has seen as many trials as TVM wants."""
+    try:
+        model = ms.cost_model.XGBModel()
+    except ImportError as exc:
+        raise Unavailable(f"tuning needs xgboost ({first_line(exc)}); pip install xgboost-cpu") from exc
+    if _model_file(folder).exists():
+        with captured_output():
+            model.load(str(_model_file(folder)))
+    return model
+
+
+def _model_file(folder: Path) -> Path:
+    return folder / "cost-model.tar"
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -102,7 +151,6 @@ def _next(tasks: dict[str, dict[str, Any]]) -> str | None:
         task = tasks[name]
         if task["trials"] == 0:
             return math.inf
-        # A search that once found nothing new (all of a small space is known) is not asked again.
         return 0.0 if task.get("done") else (task["best_s"] or 0.0) * task["weight"] / task["trials"]
 
     best = max(tasks, key=gain)
@@ -110,25 +158,32 @@ def _next(tasks: dict[str, dict[str, Any]]) -> str | None:
 
 
 def _search(
-    ms: Any, task: Any, folder: Path, threads: int, state: dict[str, Any]
+    ms: Any, task: Any, folder: Path, threads: int, state: dict[str, Any], count: int, model: Any
 ) -> tuple[int, float | None]:
-    """One batch of trials for one task: (trials in all, best seconds or None)."""
+    """``count`` trials for one task, at random the first time: (trials in all, best seconds or None)."""
     builder, runner, times = _in_process()
+    random_first = state["trials"] == 0
     with captured_output():
         contexts, weights = ms.relax_integration.extracted_tasks_to_tune_contexts(
-            [task], str(folder), num_threads=threads, seed=1 + state["trials"]
+            [task],
+            str(folder),
+            strategy="replay-trace" if random_first else "evolutionary",
+            num_threads=threads,
+            seed=1 + state["trials"],
         )
         ms.tune.tune_tasks(
             tasks=contexts,
             task_weights=weights,
             work_dir=str(folder),
-            max_trials_global=BATCH,
-            num_trials_per_iter=BATCH,
+            max_trials_global=count,
+            num_trials_per_iter=count,
             builder=builder,
             runner=runner,
+            cost_model=model,
             measure_callbacks=[ms.measure_callback.AddToDatabase(), ms.measure_callback.UpdateCostModel()],
         )
-    state["done"] = len(times) < BATCH
+    # Evolution that finds fewer new schedules than it was asked for has seen all of a small space.
+    state["done"] = not random_first and len(times) < count
     known = [t for t in (state["best_s"], *times) if t is not None]
     return state["trials"] + max(1, len(times)), min(known, default=None)
 
