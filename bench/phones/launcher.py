@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,7 @@ import numpy as np
 from baselines.base import Backend, Description, RunConfig, Unavailable, Unsupported
 from bench import accuracy_gate, inputs, measure
 from bench.devices import AdbDevice
-from bench.phones import counters, guard, state
+from bench.phones import counters, gpu_memory, guard, state
 from bench.phones.connect import find_phone
 from bench.phones.foreign import run_foreign
 from bench.phones.runner import PhoneRunner
@@ -153,6 +153,8 @@ class _Job:
     def measure(self, feeds: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The timed run: its document and its outputs."""
         request = self._request
+        if request.metric == "memory":
+            return self._watched(feeds)
         if request.metric != "latency":
             amount = ["--warmup", "0", "--iterations", "5"]
         else:
@@ -160,6 +162,15 @@ class _Job:
             amount = ["--warmup", "0", "--iterations", str(MAX_ITERATIONS), "--max-seconds", f"{seconds:g}"]
             amount += ["--profile", str(PROFILE_REPEATS)]
         return self._run(feeds, amount)
+
+    def _watched(self, feeds: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The run whose memory counts, watched from beside; its document has ``gpu_memory``."""
+        transport, log = self._runner.transport, f"{self._runner.root}/memory.log"
+        seconds = f"{gpu_memory.WATCH_SECONDS:g}"
+        amount = ["--warmup", "0", "--iterations", str(MAX_ITERATIONS), "--max-seconds", seconds]
+        document, outputs = self._run(feeds, amount, lambda command: gpu_memory.watched(command, log))
+        found = gpu_memory.reading(transport.read_text(log), document["memory"].get("kgsl", {}))
+        return {**document, "gpu_memory": found}, outputs
 
     def counters(self, feeds: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
         """Cache counters of processor and GPU, each over :data:`COUNTED` inferences and the runner's start."""
@@ -190,14 +201,17 @@ class _Job:
         yield [word for pair in pairs for word in pair]
 
     def _run(
-        self, feeds: Mapping[str, np.ndarray], amount: list[str]
+        self,
+        feeds: Mapping[str, np.ndarray],
+        amount: list[str],
+        watch: Callable[[list[str]], list[str]] = list,
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         runner = self._runner
         with tempfile.TemporaryDirectory(prefix="ecp-phone-") as scratch, self._given(feeds) as given:
             dump = f"{runner.root}/out"
             options = [self._remote, *runner.device_options(), *self._threads, *amount, "--dump-output", dump]
             options += given
-            document = runner.run(options, self._timeout_s)
+            document = runner.run(options, self._timeout_s, watch=watch)
             outputs = {}
             for index, port in enumerate(self._ports):
                 local = Path(scratch) / f"output{index}.bin"
@@ -260,7 +274,7 @@ def _reply(
     status, reason = "measured", ""
     if request.metric == "memory":
         warmup, samples = [], [document["memory"]["VmHWM"] / 2**20]
-        extra |= {"source": "rss", "unit": "MiB", "first_ms": times[0]}
+        extra |= {"source": "rss", "unit": "MiB", "first_ms": times[0], "gpu_memory": document["gpu_memory"]}
     elif request.metric == "cache":
         return _cache_reply(document, error, extra)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,17 @@ class PhoneRunner:
         return [self._program, *options]
 
     def run(
-        self, options: list[str], timeout_s: float, env: Mapping[str, str] | None = None
+        self,
+        options: list[str],
+        timeout_s: float,
+        env: Mapping[str, str] | None = None,
+        watch: Callable[[list[str]], list[str]] = list,
     ) -> dict[str, Any]:
-        """The runner's document. Raises by its exit code, with its own words; exit code 1 of ``--check`` too."""
-        done = self.transport.run(self.command(options), timeout_s=timeout_s, env=env)
+        """The runner's document. Raises by its exit code, with its own words; exit code 1 of ``--check`` too.
+
+        ``watch`` makes another command line of the runner's, one that keeps its exit code and streams.
+        """
+        done = self.transport.run(watch(self.command(options)), timeout_s=timeout_s, env=env)
         if done.code != 0 or not done.stdout:
             raise _error(done)
         document: dict[str, Any] = json.loads(done.text)

@@ -17,6 +17,7 @@ from bench.protocol import Request
 from bench.transports.adb import AdbTransport
 from ecp.errors import DeviceError, UsageError
 from tests.bench.phones.conftest import Phone, entry
+from tests.bench.phones.test_parsers import MEMINFO
 
 
 def test_the_right_phone_is_found(phone: Phone):
@@ -103,6 +104,30 @@ def test_latency_and_memory(phone: Phone, request_: Request):
         assert memory.status == "measured" and 1 < memory.samples_ms[0] < 4096
         other = launch(replace(request_, backend="onnxruntime"), 120)
         assert other.status == "unsupported" and "no adapter for phones" in other.reason
+
+
+def test_gpu_memory_is_sampled_while_the_runner_runs(phone: Phone, request_: Request):
+    with launcher("test", phone.entry) as launch:
+        found = launch(replace(request_, metric="memory"), 120).extra["gpu_memory"]
+        assert found["dumpsys"]["mib"] is None and "dumpsys" in found["dumpsys"]["reason"]
+        assert found["mali"]["mib"] is None and "gpu_memory" in found["mali"]["reason"]
+        assert found["kgsl"]["mib"] is None and "Qualcomm" in found["kgsl"]["reason"]
+        # Stands in for Android's program, and answers only for a process that is there.
+        phone.program(
+            "dumpsys",
+            '[ "$1" = meminfo ] && [ -e "/proc/$2/exe" ] || { echo "No process found for: $2"; exit; }\n'
+            f"cat <<'END'\n{MEMINFO}END",
+        )
+        reply = launch(replace(request_, metric="memory"), 120)
+    assert reply.status == "measured", reply.reason
+    found = reply.extra["gpu_memory"]["dumpsys"]
+    assert found["mib"] == (350000 + 1024) / 1024 and found["samples"] >= 1
+    left = (
+        {p.name for p in phone.adbd.root.glob("**/memory.log*")}
+        if hasattr(phone.adbd, "root")
+        else {"memory.log"}
+    )
+    assert left <= {"memory.log"}
 
 
 def test_wrong_output_is_failed(phone: Phone, request_: Request, tmp_path: Path):
