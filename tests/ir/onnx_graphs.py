@@ -283,15 +283,84 @@ def conv_transpose(s: State) -> None:
 
 def clip_where(s: State) -> None:
     name, shape = s.pick() or s.values[0]
-    s.weights[f"c{len(s.weights)}"] = np.float32(-0.5)
+    s.weights[f"c{len(s.weights)}"] = np.array(-0.5, np.float32)
     low = list(s.weights)[-1]
     test = f"v{len(s.nodes)}"
     s.nodes.append(helper.make_node("Greater", [name, low], [test], f"n{len(s.nodes)}_Greater"))
     s.add("Where", [test, name, low], shape)
 
 
+def attention(s: State) -> None:
+    """Self-attention with 1 to 3 heads as exporters write it: one product, split, heads, two products."""
+    name, shape = s.pick(lambda o: len(o) == 3 and o[1] > 1) or (None, ())
+    if not name:
+        return
+    heads, dim = s.draw(st.integers(1, 3)), s.draw(st.integers(1, 5))
+    batch, tokens, width = shape
+    full = (batch, tokens, 3, heads, dim)
+    s.add("MatMul", [name, s.weight((width, 3 * heads * dim))], (batch, tokens, 3 * heads * dim))
+    s.add("Reshape", [s.values[-1][0], s.ints(*full)], full)
+    s.add("Transpose", [s.values[-1][0]], (3, batch, heads, tokens, dim), perm=[2, 0, 3, 1, 4])
+    packed, three = s.values[-1][0], []
+    for i in range(3):
+        s.weights[f"i{len(s.weights)}"] = np.array(i, np.int64)
+        three.append(s.add("Gather", [packed, list(s.weights)[-1]], (batch, heads, tokens, dim), axis=0))
+    s.add("Transpose", [three[1]], (batch, heads, dim, tokens), perm=[0, 1, 3, 2])
+    s.add("MatMul", [three[0], s.values[-1][0]], (batch, heads, tokens, tokens))
+    if s.draw(st.booleans()):
+        s.add("Add", [s.values[-1][0], s.weight((1, heads, tokens, tokens))], s.values[-1][1])
+    s.add("Softmax", [s.values[-1][0]], s.values[-1][1], axis=-1)
+    s.add("MatMul", [s.values[-1][0], three[2]], (batch, heads, tokens, dim))
+    s.add("Transpose", [s.values[-1][0]], (batch, tokens, heads, dim), perm=[0, 2, 1, 3])
+    s.add("Reshape", [s.values[-1][0], s.ints(batch, tokens, heads * dim)], (batch, tokens, heads * dim))
+
+
+def instance_norm(s: State) -> None:
+    name, shape = image(s)
+    inputs = [name, s.weight((shape[1],)), s.weight((shape[1],))]
+    s.add("InstanceNormalization", inputs, shape, epsilon=0.01)
+
+
+def mirror_pad(s: State) -> None:
+    name, shape = s.pick() or s.values[0]
+    amounts = [s.draw(st.integers(0, min(2, d - 1))) for d in shape * 2]
+    out = tuple(d + amounts[i] + amounts[len(shape) + i] for i, d in enumerate(shape))
+    if math.prod(out) <= _MAX_SIZE:
+        mode = s.draw(st.sampled_from(["reflect", "edge"]))
+        s.add("Pad", [name, s.ints(*amounts)], out, mode=mode)
+
+
+def roll(s: State) -> None:
+    """A rotation written as exporters do: two slices, swapped."""
+    found = s.pick(lambda o: max(o) > 1)
+    if not found:
+        return
+    name, shape = found
+    axis = s.draw(st.sampled_from([i for i, d in enumerate(shape) if d > 1]))
+    by = s.draw(st.integers(1, shape[axis] - 1))
+    parts = []
+    for low, high in ((by, shape[axis]), (0, by)):
+        out = (*shape[:axis], high - low, *shape[axis + 1 :])
+        parts.append(s.add("Slice", [name, s.ints(low), s.ints(high), s.ints(axis), s.ints(1)], out))
+    s.add("Concat", parts, shape, axis=axis)
+
+
+def class_token(s: State) -> None:
+    """A constant row before the others, then a position table."""
+    name, shape = s.pick(lambda o: len(o) == 3) or (None, ())
+    if name and math.prod(shape) <= _MAX_SIZE // 2:
+        out = (shape[0], shape[1] + 1, shape[2])
+        s.add("Concat", [s.weight((shape[0], 1, shape[2])), name], out, axis=1)
+        s.add("Add", [s.values[-1][0], s.weight((1, *out[1:]))], out)
+
+
+VIEWS = [transpose, transpose, reshape, reshape, slice_, concat, split, expand, gather, pad, mirror_pad, roll]
+VIEWS += [space_to_depth, class_token]
+PRODUCTS = [matmul_weight, matmul_values, attention, conv, pool, softmax, layer_norm, instance_norm, reduce]
+PRODUCTS += [conv_transpose, resize, binary_weight, binary_values, unary]
 STEPS = [unary, binary_weight, binary_values, transpose, reshape, slice_, concat, split, expand, gather, pad]
 STEPS += [matmul_weight, matmul_values, softmax, layer_norm, reduce, conv, pool, global_pool, space_to_depth]
+STEPS += [attention, instance_norm, mirror_pad, roll, class_token]
 STEPS += [resize, conv_transpose, clip_where, transpose, reshape, slice_, matmul_weight, binary_weight]
 
 
@@ -304,6 +373,30 @@ def models(draw: Draw, max_nodes: int = 10) -> onnx.ModelProto:
     inputs = list(s.values)
     for _ in range(draw(st.integers(1, max_nodes))):
         draw(st.sampled_from(STEPS))(s)
+    return _finished(s, inputs)
+
+
+@st.composite
+def layout_models(draw: Draw, max_nodes: int = 10) -> onnx.ModelProto:
+    """Products, convolutions, attention, softmax and norms with chains of layout operators between them.
+
+    One input of rank 3 or 4 with odd sizes and batches above 1; ``max_nodes`` bounds the number of key steps.
+    """
+    s = State(draw)
+    sizes = st.sampled_from([1, 2, 3, 5, 7, 8, 9, 16, 17])
+    shape = [draw(st.integers(1, 3)), *(draw(sizes) for _ in range(draw(st.integers(2, 3))))]
+    while math.prod(shape) > _MAX_SIZE // 2:
+        shape[shape.index(max(shape))] //= 2
+    s.values = [("x0", tuple(shape))]
+    inputs = list(s.values)
+    for _ in range(draw(st.integers(1, max(1, max_nodes // 4)))):
+        for _ in range(draw(st.integers(1, 4))):
+            draw(st.sampled_from(VIEWS))(s)
+        draw(st.sampled_from(PRODUCTS))(s)
+    return _finished(s, inputs)
+
+
+def _finished(s: State, inputs: list[tuple[str, Shape]]) -> onnx.ModelProto:
     read = {i for n in s.nodes for i in n.input}
     outputs = [(v, shape) for v, shape in s.values if v not in read and v not in dict(inputs)]
     outputs = outputs[-3:] or [s.values[-1]]

@@ -1,7 +1,7 @@
-"""Prints docs/onnx-operators.md: ``python -m tests.ir.onnx_operators > docs/onnx-operators.md``.
+"""Prints docs/onnx-operators.md: ``python -m tests.ir.onnx_operators local-cpu > docs/onnx-operators.md``.
 
-Every ONNX node test runs through the numpy interpreter; with a device name (``local-cpu``) it is compiled and
-run there instead, which takes many minutes.
+Every ONNX node test is compiled and run on the device (minutes); without a device name it runs through the numpy
+interpreter, which must give the same page but for its head.
 """
 
 from __future__ import annotations
