@@ -35,9 +35,11 @@ class EcpNativeBackend(Backend):
         except NoToolchain as error:
             raise Unavailable(str(error)) from error
         device = devices.resolve(config.device)
-        folder, self._origin = ecp_backend.bundle_folder(onnx_path, device, config)
+        self._ready = ecp_backend.ready(onnx_path, device, config)
         threads = config.threads if device.device_class == "cpu" else None
-        self._process = RunnerProcess(folder, device, threads, _extra(config))
+        self._process = RunnerProcess(
+            self._ready.folder, device, threads, _extra(config), cache=self._ready.kernels
+        )
 
     def describe(self) -> Description:
         """The runner's build, the device and how long loading took."""
@@ -45,7 +47,7 @@ class EcpNativeBackend(Backend):
 
         head = self._process.head
         device = head["device"]
-        details = {**head["start"], "origin": self._origin, "bundle": head["bundle"]}
+        details = {**head["start"], **self._ready.facts, "bundle": head["bundle"]}
         details |= {"threads": head["threads"], "command_buffer": head["command_buffer"]}
         return Description(
             f"runner {source_hash()}", f"OpenCL {device['platform']}: {device['name']}", details

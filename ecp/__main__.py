@@ -35,15 +35,21 @@ def compile(
     golden: Annotated[
         bool, typer.Option(help="store a seeded input and its float64 reference output")
     ] = True,
+    cache: Annotated[
+        bool,
+        typer.Option(help="take the bundle from an earlier compile where there is one, and keep this one"),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Compile an ONNX model into a bundle for a device."""
     from ecp.compiler import golden as reference
-    from ecp.frontend.onnx import import_onnx
+    from ecp.compiler import import_model
 
-    bundle = ecp.compile(model, device=device, precision=precision, dims=_dims(dim), name=model.stem)
+    bundle = ecp.compile(
+        model, device=device, precision=precision, dims=_dims(dim), name=model.stem, cache=cache
+    )
     if golden:
-        bundle.golden = reference(bundle, import_onnx(model, dims=_dims(dim)))
+        bundle.golden = reference(bundle, import_model(model, dims=_dims(dim)))
     try:
         bundle.save(output)
     except OSError as error:
@@ -56,7 +62,7 @@ def compile(
     table.add_column("what")
     table.add_column("value", justify="right")
     for key, value in report.items():
-        table.add_row(key.replace("_", " "), str(len(value)) if isinstance(value, list) else f"{value:,}")
+        table.add_row(key.replace("_", " "), _shown(value))
     out.print(table)
 
 
@@ -126,6 +132,12 @@ def run(
         out.print(f"{name}: largest error {error:.3g} (allowed {limit * scale:.3g}): {verdict}")
         if verdict != "ok":
             raise typer.Exit(1)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(len(value)) if isinstance(value, list) else f"{value:,}"
 
 
 def _dims(pairs: list[str] | None) -> dict[str, int] | None:

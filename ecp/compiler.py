@@ -8,24 +8,22 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecp.codegen.lower import lower
-from ecp.codegen.nvidia import lower_vit
+from ecp import cache as bundles
 from ecp.codegen.schedule import Schedule, schedule_for
 from ecp.errors import UsageError
-from ecp.frontend.onnx import import_onnx
-from ecp.ir.cost import macs
-from ecp.ir.graph import Graph
-from ecp.passes.canonicalize import canonicalize
-from ecp.passes.fuse import fuse as fuse_pass
-from ecp.passes.rewrite import is_view
-from ecp.passes.storage import place
 from ecp.runtime.bundle import Bundle, Report
 from ecp.runtime.devices import OpenCLDevice, resolve
 from ecp.tune.cache import lookup
+
+if TYPE_CHECKING:
+    from ecp.ir.graph import Graph
+
+# The passes, the importer and code generation are imported where they are called: a bundle that comes from the
+# cache is there before they would be loaded.
 
 PRECISIONS = ("fp32", "fp16")
 
@@ -42,32 +40,121 @@ def compile_onnx(
     dims: Mapping[str, int] | None = None,
     schedule: Schedule | None = None,
     name: str = "",
+    cache: bool = True,
 ) -> Bundle:
-    """Compile an ONNX model for an OpenCL device.
+    """Compile an ONNX model for an OpenCL device, or map the bundle of an earlier call (:mod:`ecp.cache`).
 
     ``precision``: fp32, or fp16 (weights and activations stored as half, accumulated in float).
     ``eliminate``, ``fuse``, ``layout_choice`` and ``memory_plan`` switch the four ideas off one by one.
-    ``dims`` gives values to dynamic dimensions by name. Raises the errors of :mod:`ecp.errors`.
+    ``dims`` gives values to dynamic dimensions by name. ``cache`` False compiles anew and keeps nothing.
+    Raises the errors of :mod:`ecp.errors`.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    began = time.perf_counter()
-    target = device if isinstance(device, OpenCLDevice) else resolve(device)
-    graph = import_onnx(model, dims=dict(dims) if dims else None)
-    sha256 = _sha256(model)
-    tuned = schedule or lookup(target, sha256, precision, default_schedule(target))
-    row = tuned or default_schedule(target)
-    bundle = compile_graph(
-        graph, target.device_class, precision, row,
-        eliminate=eliminate, fuse=fuse, layout_choice=layout_choice, memory_plan=memory_plan,
-        persistent_groups=_persistent_groups(target),
-    )  # fmt: skip
-    bundle.plan["device"] = target.name
-    bundle.plan["model"] = {"name": name or graph.name, "sha256": sha256}
-    source = "given" if schedule else "tuned on this device" if tuned else "shipped"
-    bundle.plan["schedule"] = {"source": source, **asdict(row)}
-    bundle.plan["report"]["compile_seconds"] = round(time.perf_counter() - began, 3)
-    return bundle
+    options = {
+        "eliminate": eliminate,
+        "fuse": fuse,
+        "layout_choice": layout_choice,
+        "memory_plan": memory_plan,
+    }
+    request = _Request(model, device, precision, options, dims, schedule, name)
+    cache = cache and bundles.enabled()
+    return (request.cached() if cache else None) or request.compiled(keep=cache)
+
+
+def cached(
+    model: str | Path | bytes,
+    device: str | OpenCLDevice = "local",
+    precision: str = "fp32",
+    *,
+    dims: Mapping[str, int] | None = None,
+    schedule: Schedule | None = None,
+    name: str = "",
+    **options: bool,
+) -> Bundle | None:
+    """What :func:`compile_onnx` would take from the cache; None where it would compile."""
+    options = {"eliminate": True, "fuse": True, "layout_choice": True, "memory_plan": True, **options}
+    request = _Request(model, device, precision, options, dims, schedule, name)
+    return request.cached() if bundles.enabled() else None
+
+
+class _Request:
+    """One call of the compiler: what is asked, and the key that follows from it."""
+
+    def __init__(
+        self,
+        model: str | Path | bytes,
+        device: str | OpenCLDevice,
+        precision: str,
+        options: Mapping[str, bool],
+        dims: Mapping[str, int] | None,
+        schedule: Schedule | None,
+        name: str,
+    ):
+        if precision not in PRECISIONS:
+            raise UsageError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+        self.began = time.perf_counter()
+        self.model, self.precision, self.options, self.dims, self.name = model, precision, options, dims, name
+        self.path = None if isinstance(model, bytes) else Path(model)
+        self.target = device if isinstance(device, OpenCLDevice) else resolve(device)
+        self.sha256 = _sha256(model)
+        default = default_schedule(self.target)
+        tuned = schedule or lookup(self.target, self.sha256, precision, default)
+        self.row, self.groups = tuned or default, _persistent_groups(self.target)
+        self.source = "given" if schedule else "tuned on this device" if tuned else "shipped"
+        self.key = bundles.key_of(
+            model=self.sha256, identity=self.target.identity, device_class=self.target.device_class,
+            precision=precision, options=options, dims=dict(dims or {}), schedule=asdict(self.row),
+            groups=self.groups,
+        )  # fmt: skip
+
+    def cached(self) -> Bundle | None:
+        """The bundle of an earlier call."""
+        found = bundles.load(self.key, self.path) if self.sha256 else None
+        return self._finished(found.bundle, found.graph_name, True) if found else None
+
+    def compiled(self, keep: bool) -> Bundle:
+        """The bundle made now, and kept in the cache where it may be."""
+        graph = import_model(self.model, self.dims, mapped=True)
+        own_name = None if self.path is not None and graph.name == self.path.stem else graph.name
+        bundle = compile_graph(
+            graph, self.target.device_class, self.precision, self.row,
+            persistent_groups=self.groups, **self.options,
+        )  # fmt: skip
+        self._label(bundle, own_name)
+        seconds = round(time.perf_counter() - self.began, 3)
+        bundle.plan["report"] |= {"compile_seconds": seconds, "cold_compile_seconds": seconds}
+        # A file that changed while it was read: nobody knows whose bundle this is.
+        if keep and self.sha256 and _sha256(self.model) == self.sha256:
+            bundle = bundles.store(self.key, bundle, own_name, _side_files(self.path))
+        return self._finished(bundle, own_name, False)
+
+    def _label(self, bundle: Bundle, own_name: str | None) -> None:
+        stem = self.path.stem if self.path else "model"
+        bundle.plan["device"] = self.target.name
+        bundle.plan["model"] = {"name": self.name or own_name or stem, "sha256": self.sha256}
+        bundle.plan["schedule"] = {"source": self.source, **asdict(self.row)}
+
+    def _finished(self, bundle: Bundle, own_name: str | None, from_cache: bool) -> Bundle:
+        """With the words and figures of this call, whoever wrote the entry."""
+        self._label(bundle, own_name)
+        seconds = round(time.perf_counter() - self.began, 3)
+        bundle.plan["report"] |= {"from_cache": from_cache, "compile_seconds": seconds}
+        return bundle
+
+
+def import_model(
+    model: str | Path | bytes, dims: Mapping[str, int] | None = None, mapped: bool = False
+) -> Graph:
+    """The IR graph of an ONNX model; see :func:`ecp.frontend.onnx.import_onnx`."""
+    from ecp.frontend.onnx import import_onnx
+
+    return import_onnx(model, dims=dict(dims) if dims else None, mapped=mapped)
+
+
+def _side_files(path: Path | None) -> list[tuple[str, str]]:
+    """Names and digests of the files beside the model that hold weights of it."""
+    from ecp.frontend.loading import side_files
+
+    return [(name, bundles.digest(path.parent / name)) for name in side_files(path)] if path else []
 
 
 def compile_graph(
@@ -87,6 +174,14 @@ def compile_graph(
     ``persistent_groups``: work-groups that an NVIDIA device of compute capability 9.0 keeps resident at once; 0
     where it cannot run the persistent kernel.
     """
+    from ecp.codegen.lower import lower
+    from ecp.codegen.nvidia import lower_vit
+    from ecp.ir.cost import macs
+    from ecp.passes.canonicalize import canonicalize
+    from ecp.passes.fuse import fuse as fuse_pass
+    from ecp.passes.rewrite import is_view
+    from ecp.passes.storage import place
+
     options: dict[str, Any] = {
         "eliminate": eliminate,
         "fuse": fuse,
@@ -125,11 +220,13 @@ def compile_graph(
         weight_bytes=next(p["bytes"] for p in plan["pools"] if p["name"] == "weights"),
         macs=macs(graph),
     )
+    # Whether this came from a cache is known to the one who asks, not to the plan on disk.
+    facts = {k: v for k, v in asdict(report).items() if k != "from_cache"}
     plan.update(
         format="ecp-bundle", version=1, device_class=device_class, precision=precision,
         model={"name": graph.name, "sha256": ""},
         options=options,
-        report=asdict(report),
+        report=facts,
     )  # fmt: skip
     return Bundle(plan, sources, pools)
 
@@ -170,5 +267,10 @@ def _vector_width(device: OpenCLDevice) -> int:
 
 
 def _sha256(model: str | Path | bytes) -> str:
-    data = model if isinstance(model, bytes) else Path(model).read_bytes()
-    return hashlib.sha256(data).hexdigest()
+    """Of the content; empty where the file cannot be read, which the importer says in better words."""
+    if isinstance(model, bytes):
+        return hashlib.sha256(model).hexdigest()
+    try:
+        return bundles.digest(Path(model))
+    except OSError:
+        return ""

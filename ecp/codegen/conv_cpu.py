@@ -20,7 +20,8 @@ import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.kernel import Kernel, Launch
-from ecp.codegen.matmul_cpu import emit_matmul, pack_weights
+from ecp.codegen.matmul_cpu import emit_matmul
+from ecp.codegen.packing import pack_weights
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule

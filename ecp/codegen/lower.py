@@ -176,12 +176,13 @@ def _pools(
         if file:
             data = np.zeros(at, np.uint8)
             for name, b in members:
-                assert b.init is not None
+                init = b.make() if b.make is not None else b.init
+                assert init is not None
                 # Assigning through a view converts to the storage precision without a copy of the whole.
                 data[offsets[name] : offsets[name] + b.elements * np.dtype(b.dtype).itemsize].view(b.dtype)[
                     :
-                ] = b.init.reshape(-1)
-                b.init = None
+                ] = init.reshape(-1)
+                b.init = b.make = None
             contents[pool] = data
         pools.append({"name": pool, "bytes": at, "file": file, "access": "ro" if pool == "weights" else "rw"})
     return offsets, pools, contents

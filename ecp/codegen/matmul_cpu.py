@@ -14,11 +14,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil, prod
 
-import numpy as np
-
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
+from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
@@ -75,15 +74,6 @@ def _chunks(c: Contraction, s: Schedule) -> int:
         if c.k_shape[0] % n == 0 and piece % 16 == 0:
             return n
     return 1
-
-
-def pack_weights(weights: np.ndarray, width: int) -> np.ndarray:
-    """[batch, K, N] -> [batch, ceil(N/width), K, width], zero-filled past N."""
-    batch, k, n = weights.shape
-    panels = ceil(n / width)
-    padded = np.zeros((batch, k, panels * width), weights.dtype)
-    padded[:, :, :n] = weights
-    return np.ascontiguousarray(padded.reshape(batch, k, panels, width).transpose(0, 2, 1, 3))
 
 
 def emit_matmul(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Launch:
@@ -303,9 +293,7 @@ class _Product:
         assert c.weights is not None
         width = t.nr * t.vec
         key = f"{c.weights_key}@packed{width}{c.anchor.op}"
-        if key not in self.env.buffers:
-            self.env.constant_buffer(key, pack_weights(c.weights, width), key)
-        b = self.env.buffers[key]
+        b = packed_buffer(self.env, key, c.weights, width)
         pointer = k.argument(key, b.dtype)
         panels = ceil(c.n / width)
         batch = f"(batch*{panels} + panel)" if prod(c.batch) > 1 else "panel"

@@ -14,7 +14,7 @@ from math import ceil, prod
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
-from ecp.codegen.matmul_cpu import pack_weights
+from ecp.codegen.packing import pack_weights
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
 from ecp.index.expr import Expr, var, wrap

@@ -11,6 +11,7 @@ import onnx
 from onnx import external_data_helper, numpy_helper
 
 from ecp.errors import ModelError
+from ecp.frontend import weights
 
 MIN_OPSET = 7
 _DTYPES = {"float16", "float32", "float64", "bool"} | {
@@ -38,6 +39,23 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto,
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     return _checked(_parse(data, str(path)), path.parent, str(path)), path.stem
+
+
+def load_mapped(path: Path) -> tuple[onnx.ModelProto, str, dict[int, np.ndarray]]:
+    """:func:`load`, and the bytes of its large initializers by index, left out of the model (:mod:`.weights`)."""
+    parts = weights.split(path)
+    if parts is None:
+        return *load(path), {}
+    small, raw = parts
+    return _checked(_parse(small, str(path)), path.parent, str(path)), path.stem, raw
+
+
+def side_files(path: Path) -> list[str]:
+    """Names, relative to the model's folder, of the files that hold its external data. OSError, ModelError."""
+    parts = weights.split(path)
+    model = _parse(parts[0] if parts else path.read_bytes(), str(path))
+    tensors = filter(external_data_helper.uses_external_data, external_data_helper._get_all_tensors(model))
+    return sorted({e.value for t in tensors for e in t.external_data if e.key == "location"})
 
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:
@@ -108,11 +126,17 @@ def dtype_name(elem_type: int, what: str) -> str:
     return dtype.name
 
 
-def array_of(tensor: onnx.TensorProto, what: str) -> np.ndarray:
-    """The tensor's values, without NaN. Raises :class:`ModelError` for damaged ones."""
+def array_of(tensor: onnx.TensorProto, what: str, raw: np.ndarray | None = None) -> np.ndarray:
+    """The tensor's values, without NaN. Raises :class:`ModelError` for damaged ones.
+
+    ``raw``: its raw data where they were left out of the tensor.
+    """
     dtype = dtype_name(tensor.data_type, what)
     try:
-        array = numpy_helper.to_array(tensor)
+        if raw is not None and not tensor.HasField("raw_data") and not tensor.HasField("segment"):
+            array = raw.view(np.dtype(dtype).newbyteorder("<")).reshape(tensor.dims)
+        else:
+            array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError) as error:
         raise ModelError(f"{what} is corrupt or truncated: {error}") from None
     if array.dtype.kind == "f" and np.isnan(array).any():

@@ -24,10 +24,11 @@ from ecp.frontend import (  # noqa: F401  # fmt: skip
 )
 from ecp.frontend.builder import Builder
 from ecp.frontend.functions import function_body, resolve_references
-from ecp.frontend.loading import array_of, dtype_name, load, model_sha256
+from ecp.frontend.loading import array_of, dtype_name, load, load_mapped, model_sha256
 from ecp.frontend.registry import CONVERTERS, NodeContext
 from ecp.frontend.unsupported import reason
 from ecp.ir.graph import Graph, Type
+from ecp.ir.mapped import release
 
 __all__ = ["import_onnx", "model_sha256", "supported_operators"]
 
@@ -59,27 +60,40 @@ def import_onnx(
     *,
     dims: Mapping[str, int] | None = None,
     bind: Mapping[str, np.ndarray] | None = None,
+    mapped: bool = False,
 ) -> Graph:
     """Read an ONNX model into the IR.
 
     ``source``: path, bytes or ModelProto; external data only from inside the model's own folder.
     ``dims``: values of dynamic dimensions, by their name or as ``input[axis]``.
     ``bind``: inputs whose value is known now; they become constants (axes, sizes, pads given as inputs).
+    ``mapped``: large weights of a file stay in it, as read-only views of a mapping, where its form allows that;
+    the graph must then be gone before anyone cuts the file short.
     Raises :class:`ModelError` (corrupt file, dynamic dimension without a value, NaN weights) and
     :class:`UnsupportedOperatorError` (names the operator, its node and what is supported).
     """
-    model, name = load(source)
+    raw: dict[int, np.ndarray] = {}
+    if mapped and isinstance(source, str | Path):
+        model, name, raw = load_mapped(Path(source))
+    else:
+        model, name = load(source)
     try:
-        return _import(model, name, dict(dims or {}), dict(bind or {}))
+        return _import(model, name, dict(dims or {}), dict(bind or {}), raw)
     except EcpError:
         raise
     except _BROKEN as error:  # damage that no check above foresaw, such as names that are not text
         raise ModelError(f"{name}: corrupt model: {_one_line(error)}") from error
 
 
-def _import(model: onnx.ModelProto, name: str, dims: dict[str, int], bind: dict[str, np.ndarray]) -> Graph:
+def _import(
+    model: onnx.ModelProto,
+    name: str,
+    dims: dict[str, int],
+    bind: dict[str, np.ndarray],
+    raw: Mapping[int, np.ndarray],
+) -> Graph:
     importer = _Importer(model, name)
-    importer.declare(dims, bind)
+    importer.declare(dims, bind, raw)
     importer.convert(model.graph.node, "")
     outputs = []
     for out in model.graph.output:
@@ -99,15 +113,18 @@ class _Importer:
         self.functions = {(f.domain, f.name): f for f in model.functions}
         self.scope = ""
 
-    def declare(self, dims: dict[str, int], bind: dict[str, np.ndarray]) -> None:
-        """Inputs and initializers."""
+    def declare(
+        self, dims: dict[str, int], bind: dict[str, np.ndarray], raw: Mapping[int, np.ndarray]
+    ) -> None:
+        """Inputs and initializers; ``raw`` holds data that were left out of the model, by index."""
         weights = {i: n for n in self.model.graph.node if n.op_type in _WEIGHTED for i in n.input}
-        for tensor in self.model.graph.initializer:
-            array = array_of(tensor, f"{self.name}: tensor {tensor.name!r}")
+        for index, tensor in enumerate(self.model.graph.initializer):
+            array = array_of(tensor, f"{self.name}: tensor {tensor.name!r}", raw.get(index))
             if tensor.name in weights and array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ModelError(
                     f"{self.name}: weight {tensor.name!r} contains infinities: export the model again"
                 )
+            release(array)
             self.env[tensor.name] = self.builder.constant(array, tensor.name)
         for bound, value in bind.items():
             self.env[bound] = self.builder.constant(value, bound)

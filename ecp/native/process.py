@@ -20,15 +20,18 @@ from ecp.runtime import drivers, icd
 from ecp.runtime.devices import OpenCLDevice
 
 
-def arguments(device: OpenCLDevice, threads: int | None = None) -> list[str]:
-    """Command-line options that make the runner use exactly ``device`` (and ``threads`` compute units of it)."""
+def arguments(device: OpenCLDevice, threads: int | None = None, cache: bool = True) -> list[str]:
+    """Command-line options that make the runner use exactly ``device`` (and ``threads`` compute units of it).
+
+    ``cache`` False builds every kernel from source.
+    """
     chosen = ["--platform", device.platform, "--device", device.device]
     library = opencl_library()
     if library is not None:
         chosen += ["--opencl-lib", str(library)]
     if threads is not None and device.device_class == "cpu":
         chosen += ["--threads", str(threads)]
-    return [*chosen, "--cache", str(icd.cache_dir() / "native-kernels")]
+    return [*chosen, "--cache", str(icd.cache_dir() / "native-kernels")] if cache else chosen
 
 
 def opencl_library() -> Path | None:
@@ -65,17 +68,23 @@ class RunnerProcess:
 
     ``head`` is the runner's first document: bundle, device, start times. Raises
     :class:`~ecp.errors.DeviceError`, :class:`~ecp.errors.BundleError` or :class:`~ecp.errors.EcpError`
-    with the runner's own words where it does not start or dies.
+    with the runner's own words where it does not start or dies. ``cache`` False builds its kernels from source.
     """
 
     def __init__(
-        self, bundle: Path, device: OpenCLDevice, threads: int | None = None, extra: tuple[str, ...] = ()
+        self,
+        bundle: Path,
+        device: OpenCLDevice,
+        threads: int | None = None,
+        extra: tuple[str, ...] = (),
+        cache: bool = True,
     ):
         self._plan = json.loads((bundle / "plan.json").read_text())
         self._folder = tempfile.TemporaryDirectory(prefix="ecp-run-")
         # A file, not a pipe: nobody reads it meanwhile, and a full pipe would stop the runner.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        command = [str(runner("host")), str(bundle), "--serve", *arguments(device, threads), *extra]
+        chosen = arguments(device, threads, cache)
+        command = [str(runner("host")), str(bundle), "--serve", *chosen, *extra]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

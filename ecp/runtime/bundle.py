@@ -22,7 +22,11 @@ FORMAT, VERSION = "ecp-bundle", 1
 
 @dataclass
 class Report:
-    """What the compiler did, for people and for the record (``explain`` prints it)."""
+    """What the compiler did, for people and for the record (``explain`` prints it).
+
+    ``compile_seconds`` is what the call took that gave the bundle: a look-up where ``from_cache``, and then
+    ``cold_compile_seconds`` is what the compile took that filled the cache.
+    """
 
     imported_nodes: int = 0
     transformative_nodes: int = 0
@@ -36,16 +40,22 @@ class Report:
     weight_bytes: int = 0
     macs: int = 0
     compile_seconds: float = 0.0
+    from_cache: bool = False
+    cold_compile_seconds: float = 0.0
 
 
 @dataclass
 class Bundle:
-    """A compiled model. ``plan`` is the content of plan.json; ``pools`` maps pool name to its bytes."""
+    """A compiled model. ``plan`` is the content of plan.json; ``pools`` maps pool name to its bytes.
+
+    ``folder``: where it was loaded from, with its files as they are there; None for a bundle made in memory.
+    """
 
     plan: dict[str, Any]
     sources: dict[str, str]
     pools: dict[str, np.ndarray]
     golden: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def report(self) -> Report:
@@ -98,7 +108,7 @@ class Bundle:
             golden = {side: _read_golden(folder, plan, side) for side in ("inputs", "outputs")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder} is not a usable bundle: {error}; compile the model again") from error
-        return Bundle(plan, sources, pools, golden)
+        return Bundle(plan, sources, pools, golden, folder)
 
 
 def _map(path: Path, size: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -32,12 +33,20 @@ class Entry:
 
 @lru_cache(maxsize=1)
 def sources_hash() -> str:
-    """Hash of the code generator: a schedule found for other kernels says nothing about these."""
+    """Hash of the compiler: a schedule or a bundle made by other sources says nothing about these.
+
+    onnx counts as one of them: the importer expands operators by its function bodies.
+    """
     root = Path(__file__).parent.parent
+    files = [root / "compiler.py", root / "runtime" / "bundle.py"]
+    for folder in ("codegen", "frontend", "index", "ir", "passes"):
+        files += sorted((root / folder).rglob("*.py"))
+    spec = importlib.util.find_spec("onnx")
+    if spec is not None and spec.origin:
+        files.append(Path(spec.origin).parent / "version.py")
     digest = hashlib.sha256()
-    for folder in ("codegen", "passes", "index"):
-        for path in sorted((root / folder).glob("*.py")):
-            digest.update(path.read_bytes())
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + (path.read_bytes() if path.exists() else b"") + b"\0")
     return digest.hexdigest()
 
 

@@ -48,6 +48,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ECP_CACHE", str(tmp_path))
+    monkeypatch.delenv("ECP_NO_BUNDLE_CACHE", raising=False)
 
 
 def config(**changes: Any) -> RunConfig:
