@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # The passes, the importer and code generation are imported where they are called: a bundle that comes from the
 # cache is there before they would be loaded.
 
+# Platforms whose compilers are known to turn __builtin_prefetch into one instruction; rusticl's dies of it.
+PREFETCHING = ("Intel(R) OpenCL", "Portable Computing Language")
 PRECISIONS = ("fp32", "fp16")
 
 
@@ -251,7 +253,8 @@ def sample(port: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
 
 def default_schedule(device: OpenCLDevice) -> Schedule:
     """The shipped schedule row for a device."""
-    return schedule_for(device.device_class, _vector_width(device))
+    row = schedule_for(device.device_class, _vector_width(device))
+    return replace(row, prefetch=device.platform in PREFETCHING)
 
 
 def _persistent_groups(device: OpenCLDevice) -> int:

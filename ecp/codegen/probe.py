@@ -12,8 +12,8 @@ from ecp.index.expr import Expr
 class AddressProbe(Reader):
     """A reader that records addresses."""
 
-    def __init__(self, env: Env):
-        super().__init__(env, Kernel("probe"))
+    def __init__(self, env: Env, width: int = 1):
+        super().__init__(env, Kernel("probe"), width)
         self.found: list[tuple[str, Expr]] = []
         self.computed = False
 

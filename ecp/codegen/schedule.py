@@ -14,6 +14,7 @@ class Schedule:
     """``mr`` x ``nr*vec`` is the register tile of a product, ``pack_bytes`` the rows one work-item keeps in L2,
     ``chunk_k`` the piece of a long reduction. Weights above ``stream_bytes`` are read once, whatever that costs.
 
+    ``prefetch``: ask for memory ahead of its use (not every driver's compiler survives the hint).
     ``items`` is how many work-items per compute unit a launch aims at; ``attention_q`` vectors of queries
     and ``attention_k`` keys make the register tile of attention.
 
@@ -30,6 +31,7 @@ class Schedule:
     chunk_k: int = 768
     items: int = 1
     unroll: int = 4
+    prefetch: bool = False
     attention_q: int = 1
     attention_k: int = 12
     wg: tuple[int, int] = (1, 1)

@@ -1,0 +1,175 @@
+"""Convolutions on CPU devices: every attribute against float64, every way a launch is cut, and what falls back."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ecp.codegen.schedule import Schedule, schedule_for
+from ecp.compiler import compile_graph, default_schedule
+from ecp.ir.graph import Graph
+from ecp.runtime.devices import OpenCLDevice
+from tests.codegen.conftest import cases, largest_error
+from tests.graphs import build, weights
+
+PLAIN: dict[str, Any] = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "group": 1}
+CPU = [pytest.param("local-cpu"), pytest.param("local-pocl", marks=pytest.mark.slow)]
+
+
+def image(cout: int, size: int, kernel: int, batch: int = 2, **changes: Any) -> Graph:
+    """A convolution of a channels-first image: copied with its border, or read in place without one."""
+    attrs = {**PLAIN, "pads": (kernel // 2,) * 4, **changes}
+    c = {"w": weights(cout, 3, kernel, kernel), "b": weights(cout)}
+    rows = [("Conv", ["x", "w", "b"], "c", attrs), ("Relu", ["c"], "y", {})]
+    return build(rows, {"x": (batch, 3, size, size)}, c, ["y"])
+
+
+def chain(
+    cin: int, cout: int, size: int, kernel: int, batch: int = 2, residual: bool = False, **changes: Any
+) -> Graph:
+    """Two convolutions: the second reads channels-last memory. ``residual`` adds a third one's output."""
+    attrs = {**PLAIN, "pads": (kernel // 2,) * 4, **changes}
+    c = {
+        "u": weights(cin, 3, 3, 3),
+        "w": weights(cout, cin // attrs["group"], kernel, kernel),
+        "b": weights(cout),
+    }
+    rows = [("Conv", ["x", "u"], "h", PLAIN), ("Relu", ["h"], "r", {}), ("Conv", ["r", "w", "b"], "c", attrs)]
+    if residual:
+        c["s"] = weights(cout, cin, 1, 1)
+        rows += [
+            ("Conv", ["r", "s"], "d", {**PLAIN, "pads": (0, 0, 0, 0)}),
+            ("Add", ["c", "d"], "e", {}),
+            ("Relu", ["e"], "y", {}),
+        ]
+    else:
+        rows.append(("Relu", ["c"], "y", {}))
+    return build(rows, {"x": (batch, 3, size, size)}, c, ["y"])
+
+
+def other_rank(rank: int) -> Graph:
+    """A one- or three-dimensional convolution."""
+    attrs = {"strides": (2,) * rank, "pads": (1,) * 2 * rank, "dilations": (1,) * rank, "group": 1}
+    c = {"w": weights(16, 3, *(3,) * rank)}
+    return build([("Conv", ["x", "w"], "y", attrs)], {"x": (2, 3, *(7,) * rank)}, c, ["y"])
+
+
+NO_PAD = (0, 0, 0, 0)
+IN_PLACE: dict[str, Graph] = {
+    "image": image(24, 9, 3), "image stride": image(64, 37, 7, strides=(2, 2)), "image asymmetric": image(40, 11, 3, pads=(0, 1, 2, 1)),
+    "image dilated": image(20, 20, 3, dilations=(2, 2), pads=(2, 2, 2, 2)), "image no pad": image(33, 20, 3, dilations=(1, 2), pads=NO_PAD),
+    "patches": image(192, 32, 8, strides=(8, 8), pads=NO_PAD), "several strips": image(64, 224, 3, batch=1, strides=(2, 2)),
+    "3x3": chain(20, 70, 14, 3), "1x1": chain(64, 130, 9, 1), "1x1 stride": chain(32, 64, 9, 1, strides=(2, 2)), "stride": chain(48, 128, 15, 3, strides=(2, 2)),
+    "dilated": chain(32, 48, 13, 3, dilations=(2, 3), pads=(2, 3, 2, 3)), "asymmetric": chain(24, 33, 10, 3, pads=(2, 0, 1, 1)),
+    "groups": chain(32, 64, 9, 3, group=2), "one pixel": chain(32, 80, 5, 5, batch=1, pads=NO_PAD), "residual": chain(16, 96, 8, 3, residual=True),
+    "wide window": chain(16, 32, 6, 5, batch=1, pads=(4, 4, 4, 4)),
+    "many pixels": chain(64, 256, 30, 3), "many pixels 1x1": chain(32, 128, 24, 1, residual=True), "long panel": chain(384, 128, 7, 3, batch=1),
+}  # fmt: skip
+FALL_BACK: dict[str, Graph] = {
+    "depthwise": chain(16, 16, 8, 3, group=16),
+    "1d": other_rank(1),
+    "3d": other_rank(3),
+}
+GRAPHS = {**IN_PLACE, **FALL_BACK}
+
+
+def sources(graph: Graph, precision: str = "fp32", schedule: Schedule | None = None) -> str:
+    (text,) = compile_graph(graph, "cpu", precision, schedule).sources.values()
+    return text
+
+
+@pytest.mark.parametrize(("name", "opencl"), cases(list(GRAPHS), {"image stride"}), indirect=["opencl"])
+def test_fp32(name: str, opencl: OpenCLDevice) -> None:
+    assert largest_error(GRAPHS[name], opencl, schedule=default_schedule(opencl)) < 2e-6
+
+
+@pytest.mark.parametrize("opencl", CPU, indirect=True)
+@pytest.mark.parametrize("name", ["image stride", "patches", "3x3", "residual", "1d"])
+def test_fp16_storage(name: str, opencl: OpenCLDevice) -> None:
+    assert largest_error(GRAPHS[name], opencl, "fp16") < 2e-3
+
+
+@pytest.mark.parametrize("opencl", CPU, indirect=True)
+@pytest.mark.parametrize("name", ["image stride", "1x1", "asymmetric", "long panel"])
+def test_narrow_vectors(name: str, opencl: OpenCLDevice) -> None:
+    row = replace(default_schedule(opencl), vec=4)
+    assert largest_error(GRAPHS[name], opencl, schedule=row) < 2e-6
+
+
+@pytest.mark.parametrize("name", list(IN_PLACE))
+def test_windows_are_not_gathered(name: str) -> None:
+    text = sources(IN_PLACE[name])
+    assert "packed[" not in text and "a0" in text
+    assert ("strip[" in text) == (name not in ("patches", "image no pad")), "only a padded image is copied"
+
+
+@pytest.mark.parametrize("name", list(FALL_BACK))
+def test_what_cannot_be_read_in_place_is_gathered(name: str) -> None:
+    assert "packed[" in sources(FALL_BACK[name])
+
+
+def test_no_launch_only_moves_data() -> None:
+    for graph in IN_PLACE.values():
+        assert compile_graph(graph, "cpu").report.layout_launches == 0
+
+
+def test_hints_are_for_compilers_that_take_them() -> None:
+    """A macro that is empty where the compiler has no prefetch instruction, and no use of it unless asked."""
+    quiet, asking = schedule_for("cpu"), replace(schedule_for("cpu"), prefetch=True)
+    graph = GRAPHS["residual"]
+    assert "PREFETCH" not in sources(graph, schedule=replace(quiet, prefetch=False))
+    assert "#define PREFETCH(p)\n" in sources(graph, schedule=asking)
+    # the epilogue's operand, the weights just ahead, and the next panel's share
+    text = sources(GRAPHS["long panel"], schedule=asking)
+    assert "ahead = b + (tile == 0" in text and "PREFETCH(q" in sources(graph, schedule=asking)
+    assert "PREFETCH(a0" in sources(GRAPHS["many pixels 1x1"], schedule=asking)
+
+
+def group_norm(batch: int, channels: int, size: int, first: bool) -> Graph:
+    """Normalisation over a whole map; ``first`` stores the map channels last by a convolution before it."""
+    c = {"u": weights(channels, 3, 3, 3), "g": 1 + weights(channels, 1, 1), "b": weights(channels, 1, 1)}
+    head = ("Conv", ["x", "u"], "h", PLAIN) if first else ("Relu", ["x"], "h", {})
+    rows = [
+        head, ("Reshape", ["h"], "r", {"shape": (batch, 1, channels * size * size)}),
+        ("LayerNormalization", ["r"], "l", {"axis": 2, "epsilon": 1e-5}), ("Reshape", ["l"], "n", {"shape": (batch, channels, size, size)}),
+        ("Mul", ["n", "g"], "m", {}), ("Add", ["m", "b"], "a", {}), ("Relu", ["a"], "y", {}),
+    ]  # fmt: skip
+    return build(rows, {"x": (batch, 3 if first else channels, size, size)}, c, ["y"])
+
+
+MAPS = {
+    "channels last": group_norm(1, 64, 14, True), "odd": group_norm(1, 20, 17, True), "batch": group_norm(2, 32, 16, True),
+    "channels first": group_norm(1, 3, 50, False), "batch of images": group_norm(2, 6, 32, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("opencl", CPU, indirect=True)
+@pytest.mark.parametrize("mean", [0.0, 50.0])
+@pytest.mark.parametrize("name", list(MAPS))
+def test_group_normalisation(name: str, mean: float, opencl: OpenCLDevice) -> None:
+    assert "ecp_statistics" in sources(MAPS[name])
+    assert largest_error(MAPS[name], opencl, mean=mean) < (1e-6 if mean == 0 else 5e-6)
+
+
+@pytest.mark.parametrize("opencl", CPU, indirect=True)
+def test_group_normalisation_in_half_storage(opencl: OpenCLDevice) -> None:
+    assert largest_error(MAPS["channels last"], opencl, "fp16") < 2e-3
+
+
+def norm(rows: int, count: int) -> Graph:
+    c = {"g": 1 + weights(count), "b": weights(count, seed=1)}
+    attrs = {"axis": 1, "epsilon": 1e-5}
+    return build([("LayerNormalization", ["x", "g", "b"], "y", attrs)], {"x": (rows, count)}, c, ["y"])
+
+
+@pytest.mark.parametrize("opencl", CPU, indirect=True)
+def test_own_scale_and_shift_of_a_long_row(opencl: OpenCLDevice) -> None:
+    assert "ecp_statistics" in sources(norm(2, 8192))
+    assert largest_error(norm(2, 8192), opencl) < 1e-6
+
+
+def test_short_and_many_rows_keep_the_row_kernel() -> None:
+    assert "ecp_statistics" not in sources(norm(3, 64)) + sources(norm(64, 4096))
