@@ -1,21 +1,20 @@
 """``python -m bench limits``: the largest image size and batch that each backend runs before it fails.
 
 Every try is a fresh process with a limit of time and of memory, watched from outside; the first failure of a size
-ends that size and is kept with the framework's own words. Latencies here are one run each, not results.
+ends that size and is kept with the framework's own words. Latencies here are one run each, not results. Every try
+is on disk when it ends, so that ``--resume`` goes on after an interruption or after ``--minutes`` were over.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json as json_module
 import os
 import secrets
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,20 +22,28 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import devices
+from bench import devices, limits_process
 from bench import options as o
 from bench.names import check_name, split_names
-from bench.records import BlockRecord, CellKey, RunFolder
+from bench.records import BlockRecord, CellKey, RunFolder, iter_runs, read_records
 from bench.validity_machine import machine
+from ecp.errors import UsageError
 
 DEFAULT_BACKENDS = ("ecp", "onnxruntime", "openvino", "torch", "mnn")
+DEFAULT_SIZES, DEFAULT_BATCH = "224,384,512", 8
+QUICK_SIZES, QUICK_BATCH = "224", 2
 METRIC = "limits"
+OVER = "the time of this call (--minutes) was over; the same command with --resume goes on"
 
 Model = Annotated[str, typer.Option("--model", help="Model whose size and batch are raised.")]
-Sizes = Annotated[str, typer.Option("--sizes", help="Image sizes, separated by commas.")]
-MaxBatch = Annotated[int, typer.Option("--max-batch", min=1, help="Batches 1, 2, 4, ... up to this.")]
+Sizes = Annotated[str | None, typer.Option("--sizes", help=f"Image sizes (default {DEFAULT_SIZES}).")]
+MaxBatch = Annotated[
+    int | None, typer.Option("--max-batch", min=1, help=f"Batches 1, 2, 4, ... up to this ({DEFAULT_BATCH}).")
+]
 Memory = Annotated[float, typer.Option("--memory-gb", min=0.5, help="Resident memory that ends a try.")]
 Seconds = Annotated[float, typer.Option("--seconds", min=1, help="Time that ends a try.")]
+Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Time after which no new try starts.")]
+Quick = Annotated[bool, typer.Option("--quick", help="One size, batches 1 and 2: a look, not a result.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,15 +54,18 @@ def register(app: typer.Typer) -> None:
 def limits(
     device: o.Device = "local",
     model: Model = "vit_base",
-    sizes: Sizes = "224,384,512",
-    max_batch: MaxBatch = 8,
+    sizes: Sizes = None,
+    max_batch: MaxBatch = None,
     backends: o.Backends = None,
     precision: o.Precision = "fp32",
     threads: o.Threads = None,
     memory_gb: Memory = 8.0,
     seconds: Seconds = 120.0,
+    minutes: Minutes = 60.0,
+    quick: Quick = False,
     json: o.Json = None,
     out: o.Out = o.DEFAULT_OUT,
+    resume: o.Resume = False,
 ) -> None:
     """Largest batch at each image size that every backend runs within the limits, and why not more.
 
@@ -65,6 +75,8 @@ def limits(
 
     reach = devices.require(device)
     names = [check_name("backend", b, registry.names()) for b in split_names(backends, DEFAULT_BACKENDS)]
+    shapes = split_names(sizes, split_names(QUICK_SIZES if quick else DEFAULT_SIZES, ()))
+    most = max_batch or (QUICK_BATCH if quick else DEFAULT_BATCH)
     base = {
         "device": device,
         "precision": precision,
@@ -72,22 +84,39 @@ def limits(
         "device_class": reach.device_class,
     }
     bounds = {"seconds": seconds, "memory_gb": memory_gb}
-    folder = _open(out, {**base, "model": model, "sizes": sizes, "max_batch": max_batch, **bounds})
-    cells = []
-    for size in split_names(sizes, ()):
-        for name in names:
-            tries = _climb(folder, base, name, f"{model}@{size}", max_batch, bounds)
-            cells.append(make_cell(base, name, f"{model}@{size}", tries, bounds))
+    request = {**base, "model": model, "sizes": shapes, "max_batch": most, "backends": names, **bounds}
+    folder = _find(out, request) if resume else _open(out, request)
+    pairs = [(name, f"{model}@{size}") for size in shapes for name in names]
+    print(_announcement(len(pairs), len(shapes), most, seconds, minutes), file=sys.stderr)
+    climb = _Climb(folder, base, most, bounds, time.monotonic() + minutes * 60)
+    code = 0
+    try:
+        for name, shape in pairs:
+            climb.go(name, shape)
+    except KeyboardInterrupt:
+        code = 130
+    cells = [make_cell(base, n, shape, climb.tries.get((n, shape), []), bounds, most) for n, shape in pairs]
+    done = all(finished(c["extra"]["tries"], most) for c in cells)
     folder.close()
-    folder.write_run({**folder.read_run(), "state": "complete"})
+    folder.write_run({**folder.read_run(), "state": "complete" if done else "interrupted"})
     _print(cells, Console(stderr=str(json) == "-"))
     if json is not None:
         text = json_module.dumps(cells, indent=1)
         print(text) if str(json) == "-" else json.write_text(text + "\n")
-    raise typer.Exit(0)
+    raise typer.Exit(code or int(not done))
 
 
-def _open(out: Any, request: Mapping[str, Any]) -> RunFolder:
+def _announcement(cells: int, sizes: int, most: int, seconds: float, minutes: float) -> str:
+    batches = most.bit_length()
+    tries = cells * batches
+    longest = min(minutes, tries * seconds / 60)
+    return (
+        f"at most {tries} tries, each ended after {seconds:g} s: at most {longest:.0f} min, and once the export "
+        f"of up to {sizes * batches} ONNX files; --resume goes on after an interruption"
+    )
+
+
+def _open(out: Path, request: Mapping[str, Any]) -> RunFolder:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = RunFolder(out / f"{stamp}-{METRIC}-{secrets.token_hex(3)}")
     folder.create()
@@ -98,98 +127,66 @@ def _open(out: Any, request: Mapping[str, Any]) -> RunFolder:
     return folder
 
 
-def _climb(
-    folder: RunFolder,
-    base: Mapping[str, Any],
-    backend: str,
-    model: str,
-    most: int,
-    bounds: Mapping[str, float],
-) -> list[dict[str, Any]]:
-    """Double the batch until the first failure or ``most``; every try is recorded."""
-    tries: list[dict[str, Any]] = []
-    batch = 1
-    while batch <= most:
-        reply = {**_try(base, backend, f"{model}@b{batch}", bounds), "batch": batch}
-        tries.append(reply)
-        _record(folder, base, backend, model, reply, len(tries))
-        print(f"{model} batch {batch} on {backend}: {reply['status']} {reply['reason']}", file=sys.stderr)
-        if reply["status"] != "measured":
-            break
-        batch *= 2
-    return tries
+def _find(out: Path, request: Mapping[str, Any]) -> RunFolder:
+    """The newest unfinished run of the same request."""
+    for path in reversed(list(iter_runs(out))):
+        folder = RunFolder(path)
+        run = folder.read_run()
+        if (
+            run.get("metric") == METRIC
+            and run.get("state") != "complete"
+            and run.get("request") == dict(request)
+        ):
+            folder.create()
+            return folder
+    raise UsageError(f"--resume: no interrupted {METRIC} run with these options in {out}")
 
 
-def _try(base: Mapping[str, Any], backend: str, model: str, bounds: Mapping[str, float]) -> dict[str, Any]:
-    export = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from bench import models; print(models.onnx_path(sys.argv[1]))",
-            model,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if export.returncode != 0:
-        words = (export.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"status": "failed", "reason": f"the model could not be exported: {words[:300]}"}
-    options = {
-        "model": model,
-        "device_class": base["device_class"],
-        "torch_module": "bench.models:torch_module",
+def finished(tries: list[dict[str, Any]], most: int) -> bool:
+    """Whether a climb came to its end: a try that did not run, or the largest batch asked."""
+    return bool(tries) and (tries[-1]["status"] != "measured" or tries[-1]["batch"] * 2 > most)
+
+
+class _Climb:
+    """Doubles the batch of one backend and size until the first failure; knows what an earlier call tried."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        base: Mapping[str, Any],
+        most: int,
+        bounds: Mapping[str, float],
+        end: float,
+    ) -> None:
+        self._folder, self._base, self._most, self._bounds, self._end = folder, base, most, bounds, end
+        self.tries: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._count = 0
+        for record in read_records(folder.records_path).records:
+            self.tries.setdefault((record.cell.backend, record.cell.model), []).append(_as_try(record))
+            self._count = max(self._count, record.seq + 1)
+
+    def go(self, backend: str, model: str) -> None:
+        """Climb; starts no try after the end of this call's time."""
+        tries = self.tries.setdefault((backend, model), [])
+        while not finished(tries, self._most) and time.monotonic() < self._end:
+            batch = tries[-1]["batch"] * 2 if tries else 1
+            found = limits_process.attempt(self._base, backend, f"{model}@b{batch}", self._bounds)
+            tries.append({**found, "batch": batch})
+            _record(self._folder, self._base, backend, model, tries[-1], self._count)
+            self._count += 1
+            said = f"{found['status']} {found['reason']}".strip()
+            print(f"{model} batch {batch} on {backend}: {said}", file=sys.stderr)
+
+
+def _as_try(record: BlockRecord) -> dict[str, Any]:
+    """Inverse of :func:`_record`."""
+    facts: dict[str, Any] = {
+        k: record.extra[k] for k in ("batch", "peak_mib", "true_backend") if k in record.extra
     }
-    request = {**base, "backend": backend, "onnx": export.stdout.strip().splitlines()[-1], "options": options}
-    return watched(
-        [sys.executable, "-m", "bench.limits_worker"],
-        json_module.dumps(request),
-        bounds["seconds"],
-        bounds["memory_gb"],
-    )
-
-
-def watched(command: list[str], text: str, seconds: float, memory_gb: float) -> dict[str, Any]:
-    """Run a worker under both limits; its answer, or a ``failed`` one that says which limit or signal ended it."""
-    import psutil
-
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    process.stdin.write(text.encode())
-    process.stdin.close()
-    end, reason = time.monotonic() + seconds, ""
-    watcher = psutil.Process(process.pid)
-    while process.poll() is None and not reason:
-        time.sleep(0.05)
-        with contextlib.suppress(psutil.Error):
-            family = [watcher, *watcher.children(recursive=True)]
-            used = sum(p.memory_info().rss for p in family) / 2**30
-            if used > memory_gb:
-                reason = f"more than {memory_gb:g} GiB of memory (the limit of this run)"
-        if time.monotonic() > end:
-            reason = f"not done after {seconds:g} s (the limit of this run)"
-    if reason:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return {"status": "failed", "reason": reason}
-    assert process.stdout is not None
-    lines = process.stdout.read().decode(errors="replace").strip().splitlines()
-    try:
-        answer: dict[str, Any] = json_module.loads(lines[-1])
-    except (IndexError, ValueError):
-        code = process.returncode
-        how = (
-            f"was ended by signal {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-        )
-        return {"status": "failed", "reason": f"the process {how}"}
-    return answer
+    if record.samples_ms:
+        facts |= {"ms": record.samples_ms[0], "compile_s": record.compile_s}
+        facts["backend_version"] = record.cell.backend_version
+    return {"status": record.status, "reason": record.reason, **facts}
 
 
 def _record(
@@ -209,7 +206,7 @@ def _record(
         BlockRecord(
             folder.run_id,
             number,
-            number - 1,
+            number,
             cell,
             reply["status"],
             reply["reason"],
@@ -226,12 +223,18 @@ def make_cell(
     model: str,
     tries: list[dict[str, Any]],
     bounds: Mapping[str, float],
+    most: int,
 ) -> dict[str, Any]:
-    """One cell: ``value`` is the largest batch that ran, ``extra["first_failure"]`` what ended the climb."""
+    """One cell: ``value`` is the largest batch that ran, ``extra["first_failure"]`` what ended the climb.
+
+    A climb that was stopped in between has no value: its largest batch so far is not the largest that runs.
+    """
     ran = [t for t in tries if t["status"] == "measured"]
     failed = next((t for t in tries if t["status"] != "measured"), None)
-    status = "measured" if ran else (failed or {}).get("status", "not-run")
+    whole = finished(tries, most)
+    status = "not-run" if not whole else "measured" if ran else str((failed or {})["status"])
     first = {"batch": failed["batch"], "reason": failed["reason"]} if failed else None
+    measured = status == "measured"
     return {
         "device": base["device"],
         "backend": backend,
@@ -241,12 +244,12 @@ def make_cell(
         "precision": base["precision"],
         "metric": METRIC,
         "status": status,
-        "value": ran[-1]["batch"] if ran else None,
+        "value": ran[-1]["batch"] if measured else None,
         "unit": "batch",
         "ci": None,
         "blocks": [],
         "source": "wall",
-        "reason": "" if ran else (failed or {}).get("reason", "nothing was tried"),
+        "reason": "" if measured else (failed or {}).get("reason", OVER),
         "extra": {"first_failure": first, "tries": tries, "threads": base["threads"], **bounds},
     }
 

@@ -1,12 +1,16 @@
 """``python -m bench tune-baselines``: each backend's best thread count and precision by a small measured search.
 
 So that nobody can say that a baseline was held back: every setting tried is in the records with its own latency.
+Each setting is a run of its own; which are done is kept in a file beside them, so that ``--resume`` goes on.
 """
 
 from __future__ import annotations
 
+import datetime
 import json as json_module
 import os
+import secrets
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,11 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import options as o
+from bench.estimate import announce, block_seconds
+from bench.names import split_names
 from bench.options import RunOptions
+from ecp.errors import UsageError
 
 DEFAULT_MODELS = ("vit_tiny", "vit_small", "vit_base")
 DEFAULT_BACKENDS = ("onnxruntime", "openvino", "torch", "torch-compile", "mnn")
 PRECISIONS = ("fp32", "fp16")
+INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +46,7 @@ def tune_baselines(
     quick: o.Quick = False,
     json: o.Json = None,
     out: o.Out = o.DEFAULT_OUT,
+    resume: o.Resume = False,
     seed: o.Seed = 0,
     blocks: o.Blocks = None,
     timeout: o.Timeout = 600.0,
@@ -58,13 +67,80 @@ def tune_baselines(
         timeout=timeout,
         settings=tuple(settings or ()),
     )
-    cells = [cell for variant in variants(asked) for cell in _measure(variant)]
+    search = Search.find(asked) if resume else Search.new(asked)
+    print(_announcement(asked), file=sys.stderr)
+    cells, interrupted = search.carry_out(again=resume)
     mark_best(cells)
     _print(cells, Console(stderr=str(json) == "-"))
     if json is not None:
         text = json_module.dumps(cells, indent=1)
         print(text) if str(json) == "-" else json.write_text(text + "\n")
+    if interrupted:
+        print("interrupted; the same command with --resume finishes the search", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
     raise typer.Exit(int(all(c["status"] != "measured" for c in cells)))
+
+
+def _announcement(asked: RunOptions) -> str:
+    models = split_names(asked.models, DEFAULT_MODELS)
+    backends = split_names(asked.backends, DEFAULT_BACKENDS)
+    pairs = [(b, m) for m in models for b in backends] * len(variants(asked))
+    return announce(pairs, asked.block_count, asked.timeout, block_seconds(asked.out))
+
+
+class Search:
+    """The settings that are done, in a JSON file in the results folder; a killed search loses one setting."""
+
+    def __init__(self, file: Path, asked: RunOptions, done: dict[str, list[dict[str, Any]]]) -> None:
+        self._file, self._asked, self._done = file, asked, done
+
+    @classmethod
+    def new(cls, asked: RunOptions) -> Search:
+        """A search with nothing done."""
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        return cls(asked.out / f"{stamp}-tune-baselines-{secrets.token_hex(3)}.json", asked, {})
+
+    @classmethod
+    def find(cls, asked: RunOptions) -> Search:
+        """The newest unfinished search of the same request; :class:`UsageError` where there is none."""
+        for file in sorted(asked.out.glob("*-tune-baselines-*.json"), reverse=True):
+            found = json_module.loads(file.read_text())
+            if found["request"] == _request(asked) and found["state"] != "complete":
+                return cls(file, asked, found["done"])
+        raise UsageError(f"--resume: no interrupted search with these options in {asked.out}")
+
+    def carry_out(self, *, again: bool) -> tuple[list[dict[str, Any]], bool]:
+        """(cells of all settings measured, interrupted). ``again``: the first open setting may be half done."""
+        for variant in variants(self._asked):
+            name = f"{variant.precision}, {variant.threads} threads"
+            if name in self._done:
+                continue
+            self._save("started")
+            code, cells = _measure(variant, again)
+            again = False
+            if code == INTERRUPTED:
+                self._save("interrupted")
+                return self._cells(), True
+            self._done[name] = cells
+        self._save("complete")
+        return self._cells(), False
+
+    def _cells(self) -> list[dict[str, Any]]:
+        return [cell for cells in self._done.values() for cell in cells]
+
+    def _save(self, state: str) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._file.with_suffix(".part")
+        partial.write_text(
+            json_module.dumps({"request": _request(self._asked), "state": state, "done": self._done})
+        )
+        partial.replace(self._file)
+
+
+def _request(asked: RunOptions) -> dict[str, Any]:
+    from bench.run import request_of
+
+    return request_of(asked)
 
 
 def variants(asked: RunOptions) -> list[RunOptions]:
@@ -76,16 +152,23 @@ def variants(asked: RunOptions) -> list[RunOptions]:
     return [replace(asked, threads=t, precision=p) for p in PRECISIONS for t in threads]
 
 
-def _measure(asked: RunOptions) -> list[dict[str, Any]]:
+def _measure(asked: RunOptions, again: bool) -> tuple[int, list[dict[str, Any]]]:
+    """One setting: (exit code, cells). ``again``: finish an interrupted run of it, where there is one."""
     from bench.run import measure
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cells.json"
-        measure("latency", replace(asked, json=file), DEFAULT_MODELS, DEFAULT_BACKENDS)
+        wanted = replace(asked, json=file)
+        try:
+            code = measure("latency", replace(wanted, resume=again), DEFAULT_MODELS, DEFAULT_BACKENDS)
+        except UsageError:
+            if not again:
+                raise
+            code = measure("latency", wanted, DEFAULT_MODELS, DEFAULT_BACKENDS)
         cells: list[dict[str, Any]] = json_module.loads(file.read_text())
     for cell in cells:
         cell["extra"]["threads"] = asked.threads
-    return cells
+    return code, cells
 
 
 def mark_best(cells: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,108 @@
+"""Processes of ``limits``: export a model, run one try under limits of time and memory, survive both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+EXPORT = "import sys; from bench import models; print(models.onnx_path(sys.argv[1]))"
+EXPORT_S = 900.0
+LEAST_FREE_GB = 1.0
+"""A try ends when the whole computer has less memory than this left, whatever its own limit."""
+
+
+def attempt(base: Mapping[str, Any], backend: str, model: str, bounds: Mapping[str, float]) -> dict[str, Any]:
+    """One try in fresh processes: the worker's answer, or ``failed`` with what ended it."""
+    try:
+        export = subprocess.run(
+            [sys.executable, "-c", EXPORT, model],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=EXPORT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return {"status": "failed", "reason": f"the model was not exported within {EXPORT_S:g} s"}
+    if export.returncode != 0:
+        words = (export.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"status": "failed", "reason": f"the model could not be exported: {words[:300]}"}
+    options = {
+        "model": model,
+        "device_class": base["device_class"],
+        "torch_module": "bench.models:torch_module",
+    }
+    request = {**base, "backend": backend, "onnx": export.stdout.strip().splitlines()[-1], "options": options}
+    worker = [sys.executable, "-m", "bench.limits_worker"]
+    return watched(worker, json.dumps(request), bounds["seconds"], bounds["memory_gb"])
+
+
+def watched(command: list[str], text: str, seconds: float, memory_gb: float) -> dict[str, Any]:
+    """Run a worker under both limits; its answer, or a ``failed`` one that says which limit or signal ended it."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        # Should memory run out faster than it is watched, the kernel takes this process and no other.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
+        assert process.stdin is not None
+        process.stdin.write(text.encode())
+        process.stdin.close()
+        reason = _watch(process, seconds, memory_gb)
+    except BaseException:
+        _kill(process)
+        raise
+    if reason:
+        _kill(process)
+        return {"status": "failed", "reason": reason}
+    return _answer(process)
+
+
+def _watch(process: subprocess.Popen[bytes], seconds: float, memory_gb: float) -> str:
+    """Wait for the end; the reason for ending it from here, or nothing."""
+    import psutil
+
+    end = time.monotonic() + seconds
+    watcher = psutil.Process(process.pid)
+    while process.poll() is None:
+        time.sleep(0.05)
+        with contextlib.suppress(psutil.Error):
+            family = [watcher, *watcher.children(recursive=True)]
+            if sum(p.memory_info().rss for p in family) > memory_gb * 2**30:
+                return f"more than {memory_gb:g} GiB of memory (the limit of this run)"
+        if psutil.virtual_memory().available < LEAST_FREE_GB * 2**30:
+            return f"less than {LEAST_FREE_GB:g} GiB of this computer's memory was left"
+        if time.monotonic() > end:
+            return f"not done after {seconds:g} s (the limit of this run)"
+    return ""
+
+
+def _answer(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    assert process.stdout is not None
+    lines = process.stdout.read().decode(errors="replace").strip().splitlines()
+    try:
+        answer: dict[str, Any] = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        code = process.returncode
+        name = signal.Signals(-code).name if code < 0 else ""
+        how = f"was ended by signal {name}" if name else f"exited with status {code}"
+        return {"status": "failed", "reason": f"the process {how}"}
+    return answer
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
