@@ -253,16 +253,28 @@ def sample(port: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
 
 def default_schedule(device: OpenCLDevice) -> Schedule:
     """The shipped schedule row for a device."""
-    row = schedule_for(device.device_class, _vector_width(device))
-    return replace(row, prefetch=device.platform in PREFETCHING)
+    row = replace(
+        schedule_for(device.device_class, _vector_width(device)),
+        workers=device.compute_units,
+        prefetch=device.platform in PREFETCHING,
+    )
+    if not row.ptx:
+        return row
+    if _capability(device) < 8:  # no asynchronous copies
+        return replace(row, groups=device.compute_units, ptx=False, local_bytes=32768, bk=64)
+    return replace(row, groups=device.compute_units)
+
+
+def _capability(device: OpenCLDevice) -> int:
+    """Major compute capability of an NVIDIA GPU, else 0."""
+    return int(getattr(device.handle, "compute_capability_major_nv", 0) or 0)
 
 
 def _persistent_groups(device: OpenCLDevice) -> int:
     """Compute units of a GPU with the instructions the persistent kernel needs (compute capability 9.0), else 0."""
     if device.device_class != "nvidia":
         return 0
-    capable = int(getattr(device.handle, "compute_capability_major_nv", 0) or 0) >= 9
-    return device.compute_units if capable else 0
+    return device.compute_units if _capability(device) >= 9 else 0
 
 
 def _vector_width(device: OpenCLDevice) -> int:

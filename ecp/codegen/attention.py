@@ -9,73 +9,19 @@ by its index and writes disjoint rows, so core-periphery attention needs no slic
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import ceil, prod
 
+from ecp.codegen.attention_parts import Segment, Values, scalar_stream, segments
+from ecp.codegen.attention_rows import emit_rows, suits
 from ecp.codegen.functions import exp
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
-from ecp.codegen.probe import AddressProbe
-from ecp.codegen.reader import Env, Reader, forward, lane
+from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.schedule import Schedule
 from ecp.errors import UnsupportedOperatorError
-from ecp.index.expr import Expr, Var, var, wrap
-from ecp.index.maps import broadcast, delinearize
-from ecp.ir.graph import Graph, Node
-from ecp.passes.rewrite import is_view
-
-
-@dataclass
-class Segment:
-    """One attention: product of scores, element-wise chain, softmax, product with values, epilogue."""
-
-    scores: Node
-    chain: list[Node]
-    softmax: Node
-    product: Node
-    tail: list[Node]
-    value: str
-    batch: tuple[int, ...]
-    queries: int
-    keys: int
-    dim: int
-    dim_v: int
-
-
-def segments(env: Env, body: Graph) -> list[Segment]:
-    """The attentions in a fused body, in order."""
-    found: list[Segment] = []
-    nodes = list(body.nodes)
-    while nodes:
-        at = next(i for i, n in enumerate(nodes) if n.op == "Softmax")
-        product = next(i for i, n in enumerate(nodes) if i > at and n.op == "MatMul")
-        end = product + 1
-        reach = {nodes[product].output}
-        while end < len(nodes) and any(i in reach for i in nodes[end].inputs):
-            reach.add(nodes[end].output)
-            end += 1
-        part, nodes = nodes[:end], nodes[end:]
-        scores, softmax, last = part[0], part[at], part[product]
-        q, k = (env.graph.types[i].shape for i in scores.inputs)
-        v = env.graph.types[last.inputs[1]].shape
-        shape = env.graph.types[scores.output].shape
-        value = next(o for o in body.outputs if o in reach)
-        found.append(
-            Segment(
-                scores,
-                part[1:at],
-                softmax,
-                last,
-                part[product + 1 :],
-                value,
-                shape[:-2],
-                q[-2],
-                k[-1],
-                q[-1],
-                v[-1],
-            )
-        )
-    return found
+from ecp.index.expr import Expr, var, wrap
+from ecp.index.maps import broadcast
+from ecp.ir.graph import Node
 
 
 def emit_attention(env: Env, schedule: Schedule, node: Node) -> Launch:
@@ -83,6 +29,8 @@ def emit_attention(env: Env, schedule: Schedule, node: Node) -> Launch:
     parts = segments(env, node.attrs["body"])
     if any(env.graph.types[v].dtype not in FLOATS for p in parts for v in (*p.scores.inputs, p.value)):
         raise UnsupportedOperatorError("attention on a dtype other than float32 or float16 has no kernel")
+    if schedule.cpu and all(suits(p, schedule) for p in parts):
+        return emit_rows(env, schedule, parts)
     kernel = Kernel("attention", schedule.attributes)
     kernel.emit("int block = get_global_id(0);")
     batch = prod(parts[0].batch)
@@ -123,12 +71,8 @@ class _Block:
         self.env, self.s, self.k, self.p, self.vec, self.count = env, s, kernel, part, vec, count
         self.f = f"float{vec}" if vec > 1 else "float"
         self.block = vec * count
-        self.batch = delinearize(var("head", prod(part.batch)), part.batch)
-        self.short_chain = all(
-            is_view(n)
-            or all(i in env.graph.constants and env.graph.constants[i].size == 1 for i in n.inputs[1:])
-            for n in part.chain
-        )
+        self.values = Values(env, part)
+        self.batch, self.short_chain = self.values.batch, self.values.short_chain
 
     def emit(self) -> None:
         """All steps."""
@@ -196,7 +140,7 @@ class _Block:
         def key(j: int) -> Callable[[Reader, Expr], str]:
             return lambda r, d: r.read(p.scores.inputs[1], [*head, d, first + j])
 
-        keys = [_scalar_stream(self.env, k, f"k{j}", key(j), p.dim) for j in range(tile)]
+        keys = [scalar_stream(self.env, k, f"k{j}", key(j), p.dim) for j in range(tile)]
         k.emit(f"#pragma unroll {self.s.unroll}")
         with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
             for f in range(self.count):
@@ -213,7 +157,7 @@ class _Block:
     def _chained(self, reader: Reader, text: str, f: int, key: Expr) -> str:
         """The score after its element-wise chain; the running maximum is updated."""
         query = self.start + f * self.vec + (lane(self.vec) if self.vec > 1 else 0)
-        text, _ = forward(reader, self.p.chain, self.p.scores.output, text, [*self.batch, query, key])
+        text = self.values.chained(reader, text, query, key)
         self.k.emit(f"top{f} = fmax(top{f}, {text});")
         return text
 
@@ -249,8 +193,7 @@ class _Block:
         """out[query][d] = scale * sum_key st[key][query] * v[key][d]."""
         p, k = self.p, self.k
         shape = self.env.graph.types[p.product.inputs[1]].shape
-        lead = self.env.graph.types[p.product.output].shape[:-2]
-        outer = self.batch if lead == p.batch else delinearize(var("head", prod(lead)), lead)
+        outer = self.values.outer()
         head = broadcast(outer, shape[:-2])
         tile = self.s.attention_k
         while p.dim_v % tile:
@@ -262,7 +205,7 @@ class _Block:
             def component(d: int) -> Callable[[Reader, Expr], str]:
                 return lambda r, j: r.read(p.product.inputs[1], [*head, j, first + d])
 
-            streams = [_scalar_stream(self.env, k, f"v{d}", component(d), p.keys) for d in range(tile)]
+            streams = [scalar_stream(self.env, k, f"v{d}", component(d), p.keys) for d in range(tile)]
             k.emit(f"#pragma unroll {self.s.unroll}")
             with k.block(f"for (int j = 0; j < {p.keys}; ++j)"):
                 for f in range(self.count):
@@ -297,39 +240,7 @@ class _Block:
                 for base in range(0, tile, width):
                     parts = ", ".join(f"ot[{(base + d) * qb} + i]" for d in range(width))
                     name = k.define(f"float{width}", f"(float{width})({parts})")
-                    self._finish(reader, name, [*outer, row, first + base + lane(width)])
+                    self.values.finish(reader, name, [*outer, row, first + base + lane(width)])
             else:
                 for d in range(tile):
-                    self._finish(reader, f"ot[{d * qb} + i]", [*outer, row, first + d])
-
-    def _finish(self, reader: Reader, text: str, coords: list[Expr]) -> None:
-        result, at = forward(reader, self.p.tail, self.p.product.output, text, coords)
-        reader.store(self.p.value, at, result)
-
-
-def _scalar_stream(
-    env: Env, kernel: Kernel, name: str, read: Callable[[Reader, Expr], str], extent: int
-) -> Callable[[str], str]:
-    """Scalars ``read(i)`` for a loop variable: a pointer with a constant stride where the address allows it."""
-    probe = AddressProbe(env)
-    loop = Var("stream", 0, extent - 1)
-    found = probe.address(lambda r: read(r, Expr(((loop, 1),)) if extent > 1 else wrap(0)))
-    if found is not None:
-        buffer, address = found
-        stride = address.coefficient(loop)
-        base = address.substitute({loop: 0})
-        if address == base + (Expr(((loop, 1),)) * stride if extent > 1 else 0):
-            b = env.buffers[buffer]
-            pointer = kernel.argument(buffer, b.dtype)
-            at = Reader(env, kernel).index(base)
-            if b.dtype == "float32":
-                kernel.emit(f"const __global float* {name} = {pointer} + {at};")
-                return lambda i: f"{name}[{i}*{stride}]" if stride != 1 else f"{name}[{i}]"
-            if b.dtype == "float16":
-                kernel.emit(f"const __global half* {name} = {pointer} + {at};")
-                return lambda i: f"vload_half({i}*{stride}, {name})"
-
-    def computed(i: str) -> str:
-        return read(Reader(env, kernel), var(i, extent))
-
-    return computed
+                    self.values.finish(reader, f"ot[{d * qb} + i]", [*outer, row, first + d])

@@ -31,15 +31,17 @@ ERF = """{T} ecp_erf_{T}({T} x) {{
 """
 
 # exp(x) = 2^n * P(r), n + r = x * log2(e), |r| <= 1/2, P a Chebyshev fit of degree 5 (8e-8 relative); rounding
-# of x * log2(e) adds |x| * 6e-8. Below -87 it is exp(-87) (1.6e-38), not 0. NaN stays NaN: fmin and fmax drop it.
+# of x * log2(e) adds |x| * 6e-8. Below -87 it is exp(-87) (1.6e-38), not 0. Clamped by select: one instruction that
+# keeps NaN, where fmin and fmax take three to drop it.
 EXP = """{T} ecp_exp_{T}({T} given) {{
-  const {T} x = fmin(fmax(given, ({T})(-87.0f)), ({T})(88.0f)) * 1.44269504f;
+  {T} x = select(given, ({T})(-87.0f), given < ({T})(-87.0f));
+  x = select(x, ({T})(88.0f), x > ({T})(88.0f)) * 1.44269504f;
   const {T} n = rint(x);
   const {T} r = x - n;
   {T} p = fma(r, ({T})(0.0013266970636323094f), ({T})(0.009675459936261177f));
   p = fma(p, r, ({T})(0.05550742521882057f)); p = fma(p, r, ({T})(0.24022121727466583f));
   p = fma(p, r, ({T})(0.6931469440460205f)); p = fma(p, r, ({T})(1.0000001192092896f));
-  return select(as_{T}(as_{I}(p) + (convert_{I}(n) << 23)), given, isnan(given));
+  return as_{T}(as_{I}(p) + (convert_{I}(n) << 23));
 }}
 """
 

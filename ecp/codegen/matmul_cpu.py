@@ -1,10 +1,10 @@
-"""Products and convolutions on CPU devices: one work-item per block of register tiles.
+"""Products and convolutions on CPU devices: workers take register-tile work from a queue.
 
-A work-item owns a range of row tiles of ``mr`` rows and all (or some) column panels of ``nr`` vectors. It first
-brings its rows of A into a private, L2-resident buffer: there the operand is gathered through its view,
-converted from half, or normalised, once per row (plain float rows are read in place). Then it walks the
-panels of packed B, each used for all row tiles while it is in L2. The inner loop is mr*nr fused
-multiply-adds on ``vec`` lanes per k.
+The work of a launch is cut into units: (block of rows, group of column panels, range of row tiles). One work-item
+per compute unit takes units from an atomic counter until none is left, so that a core that runs slower (a busy
+neighbour, a little core) does less, and operands brought into L2 once serve many units. Rows of A are first brought
+into a private buffer where they have to be gathered through a view, converted from half, or normalised; plain float
+rows are read in place. The inner loop is mr*nr fused multiply-adds on ``vec`` lanes per k over packed B.
 """
 
 from __future__ import annotations
@@ -19,50 +19,75 @@ from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
-from ecp.codegen.reader import Env, Reader, forward, lane
+from ecp.codegen.queue import UNITS_PER_WORKER, queue
+from ecp.codegen.reader import Env, Reader, forward, horizontal, lane
 from ecp.codegen.schedule import Schedule
 from ecp.index.expr import Expr, Var, var, wrap
 from ecp.index.maps import broadcast, delinearize, linearize
 from ecp.ir.graph import Node
 
+# A hint where the driver's compiler has one; nothing elsewhere.
+PREFETCH = """#ifdef __has_builtin
+#if __has_builtin(__builtin_prefetch)
+#define PREFETCH(p) __builtin_prefetch((const void*)(size_t)(p), 0, 2)
+#endif
+#endif
+#ifndef PREFETCH
+#define PREFETCH(p)
+#endif
+"""
+
 
 @dataclass(frozen=True)
 class Tiling:
-    """Work of one launch cut into work-items: ``columns`` x ``row_blocks`` x batch."""
+    """Work of one launch cut into ``row_blocks`` x ``groups`` x ``splits`` units."""
 
     mr: int
     nr: int
     vec: int
-    panels: int  # column panels per work-item
-    columns: int  # work-items along n
-    tiles: int  # row tiles per work-item
-    row_blocks: int  # work-items along m
-    chunks: int = 1  # pieces of k, so that a piece of A's rows stays in L2 over all panels
+    tiles: int  # row tiles per block: what is packed at once
+    row_blocks: int
+    panels: int  # column panels per unit
+    groups: int  # units along n
+    splits: int  # ranges of row tiles that one packed block is cut into
+    chunks: int = 1  # pieces of k, so that a piece of A's rows stays in L1 and a piece of B's panel in L2
+
+    @property
+    def units(self) -> int:
+        """Units of one batch element."""
+        return self.row_blocks * self.groups * self.splits
+
+    @property
+    def range(self) -> int:
+        """Row tiles per unit."""
+        return ceil(self.tiles / self.splits)
 
 
-def tiling(c: Contraction, s: Schedule, threads: int = 2) -> Tiling:
-    """Cut so that a work-item's weights fit its share of L2 and the work divides evenly."""
+def tiling(c: Contraction, s: Schedule, packed: bool) -> Tiling:
+    """Cut along the longer side: every worker brings the whole of the other operand into its cache.
+
+    ``packed``: rows of A go through a private buffer of at most ``pack_bytes``.
+    """
     vec = s.vec
     while vec > 4 and (c.n <= vec // 2 or (c.weights is None and c.n % vec and c.n % 4 == 0)):
         vec //= 2
     nr = min(s.nr, ceil(c.n / vec))
     # Few columns leave accumulators free for rows.
     mr = min(c.m, max(s.mr, min(14, s.mr * s.nr // nr)))
-    total_panels, total_tiles = ceil(c.n / (nr * vec)), ceil(c.m / mr)
+    panels, tiles = ceil(c.n / (nr * vec)), ceil(c.m / mr)
     chunks = _chunks(c, s)
-    wanted = max(1, ceil(s.items * threads / prod(c.batch)))
-    most = max(1, s.pack_bytes // (4 * mr * (c.k // chunks)))
-    blocks_at_least = ceil(total_tiles / most)
-    if 4 * c.k * c.n > s.stream_bytes and total_panels >= wanted:
-        # Weights come from beyond L2: read them once, by cutting along columns (rows are packed once per cut).
-        row_blocks = blocks_at_least
-    else:
-        row_blocks = max(blocks_at_least, min(wanted, total_tiles))
-    tiles = ceil(total_tiles / row_blocks)
-    row_blocks = ceil(total_tiles / tiles)
-    columns = max(1, min(total_panels, wanted // row_blocks))
-    panels = ceil(total_panels / columns)
-    return Tiling(mr, nr, vec, panels, ceil(total_panels / panels), tiles, row_blocks, chunks)
+    wanted = ceil(UNITS_PER_WORKER * s.workers / prod(c.batch))
+    most = max(1, s.pack_bytes // (4 * mr * (c.k // chunks))) if packed else tiles
+    if c.m <= c.n or (packed and 4 * c.k * c.n > s.stream_bytes):
+        row_blocks = ceil(tiles / most)
+        tiles = ceil(tiles / row_blocks)
+        # Pieces of k are packed again for every unit, so their blocks are not split.
+        splits = 1 if packed and chunks > 1 else max(1, min(tiles, ceil(wanted / (row_blocks * panels))))
+        splits = ceil(tiles / ceil(tiles / splits))
+        return Tiling(mr, nr, vec, tiles, row_blocks, 1, panels, splits, chunks)
+    row_blocks = max(ceil(tiles / most), min(wanted, tiles))
+    tiles = ceil(tiles / row_blocks)
+    return Tiling(mr, nr, vec, tiles, ceil(ceil(c.m / mr) / tiles), panels, 1, 1, chunks)
 
 
 def _chunks(c: Contraction, s: Schedule) -> int:
@@ -84,11 +109,11 @@ def emit_matmul(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Lau
 class _Product:
     def __init__(self, env: Env, schedule: Schedule, family: str, c: Contraction):
         self.env, self.s, self.c = env, schedule, c
-        self.t = tiling(c, schedule)
-        self.kc = c.k // self.t.chunks
         self.kernel = Kernel(family, schedule.attributes)
         self.dtype = env.graph.types[c.value].dtype
         self.pack = not self._direct()
+        self.t = tiling(c, schedule, self.pack)
+        self.kc = c.k // self.t.chunks
 
     def _direct(self) -> bool:
         """True where rows of A can be read in place: float, no normalisation, unit stride in k."""
@@ -113,32 +138,57 @@ class _Product:
     def emit(self) -> Launch:
         """The launch."""
         c, t, k = self.c, self.t, self.kernel
-        k.emit("const int column = get_global_id(0), block = get_global_id(1);")
-        if prod(c.batch) > 1:
+        batch = prod(c.batch)
+        queued = self.s.cpu and batch == 1 and t.units > 1
+        if batch > 1:
             k.emit("const int batch = get_global_id(2);")
         self.batch = self._batch_vars()
-        tiles, panels = ceil(c.m / t.mr), ceil(c.n / (t.nr * t.vec))
-        tile_range = f"int tile = block*{t.tiles}; tile < min((block+1)*{t.tiles}, {tiles}); ++tile"
-        panel_range = f"int panel = column*{t.panels}; panel < min((column+1)*{t.panels}, {panels}); ++panel"
         if self.pack:
             k.emit(f"float packed[{t.tiles * t.mr * self._padded_k()}];")
+            k.emit("int have = -1;")
         if t.chunks > 1:
-            k.emit(f"float sums[{t.tiles * t.mr * t.panels * t.nr * t.vec}];")
+            k.emit(f"float sums[{t.range * t.mr * t.panels * t.nr * t.vec}];")
+        if queued:
+            with queue(self.env, k, t.units, min(self.s.workers, t.units)):
+                self._unit()
+        else:
+            k.emit("const int unit = get_global_id(0);")
+            self._unit()
+        k.flops = c.flops
+        return k.finish((min(self.s.workers, t.units) if queued else t.units, 1, max(1, batch)), (1, 1, 1))
+
+    def _unit(self) -> None:
+        """One unit: pieces of k outermost, then panels, then row tiles."""
+        t, k = self.t, self.kernel
+        k.emit(f"const int split = unit % {t.splits}, group = unit / {t.splits} % {t.groups};")
+        k.emit(f"const int block = unit / {t.splits * t.groups};")
+        total, panels = ceil(self.c.m / t.mr), ceil(self.c.n / (t.nr * t.vec))
+        k.emit(f"const int begin = block*{t.tiles} + split*{t.range};")
+        k.emit(f"const int end = min(min(begin + {t.range}, (block+1)*{t.tiles}), {total});")
         with k.block(f"for (int chunk = 0; chunk < {t.chunks}; ++chunk)" if t.chunks > 1 else ""):
-            if self.pack and c.sweep:
-                self._sweep_rows()
-            elif self.pack:
-                with k.block(f"for ({tile_range})"):
-                    self._rows_of_tile()
-                    self._pack_rows()
-            with k.block(f"for ({panel_range})"), k.block(f"for ({tile_range})"):
+            if self.pack:
+                self._pack_block(total)
+            loop = f"int panel = group*{t.panels}; panel < min((group+1)*{t.panels}, {panels}); ++panel"
+            with k.block(f"for ({loop})"), k.block("for (int tile = begin; tile < end; ++tile)"):
                 if self.pack:
                     self._rows_of_tile()
                 else:
                     self._row_pointers()
                 self._tile()
-        k.flops = c.flops
-        return k.finish((t.columns, t.row_blocks, max(1, prod(c.batch))), (1, 1, 1))
+
+    def _pack_block(self, total: int) -> None:
+        """Bring the rows of the whole block into the private buffer, unless they are there already."""
+        t, k = self.t, self.kernel
+        with k.block("if (have != block)" if t.chunks == 1 else ""):
+            k.emit("have = block;")
+            if self.c.sweep:
+                self._sweep_rows()
+            else:
+                with k.block(
+                    f"for (int tile = block*{t.tiles}; tile < min((block+1)*{t.tiles}, {total}); ++tile)"
+                ):
+                    self._rows_of_tile()
+                    self._pack_rows()
 
     def _rows_of_tile(self) -> None:
         pitch = self.t.mr * self._padded_k()
@@ -169,10 +219,8 @@ class _Product:
         pitch = self._padded_k()
         with k.block(f"for (int i = 0; i < {t.mr}; ++i)"):
             row = self._row("row", "i")
-            source = c.norm.inputs[0] if c.norm is not None else None
-            width = self._pack_width()
-            self._copy_row(row, width, pitch)
-            if c.norm is not None and source is not None:
+            self._copy_row(row, self._pack_width(), pitch)
+            if c.norm is not None:
                 self._normalise(pitch)
 
     def _pack_width(self) -> int:
@@ -245,14 +293,14 @@ class _Product:
         f = f"float{width}" if width > 1 else "float"
         load = f"vload{width}(s, x)" if width > 1 else "x[s]"
         steps = c.k // width
-        total = "+".join(f"v.s{i:x}" for i in range(width)) if width > 1 else "v"
         k.emit(f"float* x = rows + i*{pitch};")
         k.emit(f"{f} v = 0.0f;")
         k.emit(f"for (int s = 0; s < {steps}; ++s) v += {load};")
-        k.emit(f"const float mean = ({total}) / {c.k}.0f;")
+        k.emit(f"const float mean = {horizontal(k, 'v', width, '+')} / {c.k}.0f;")
         k.emit("v = 0.0f;")
         k.emit(f"for (int s = 0; s < {steps}; ++s) {{ const {f} d = {load} - mean; v = fma(d, d, v); }}")
-        k.emit(f"const float rstd = 1.0f / sqrt(({total}) / {c.k}.0f + {float(c.norm.attrs['epsilon'])!r}f);")
+        variance = f"{horizontal(k, 'v', width, '+')} / {c.k}.0f"
+        k.emit(f"const float rstd = 1.0f / sqrt({variance} + {float(c.norm.attrs['epsilon'])!r}f);")
         reader = Reader(self.env, k, width)
         with k.block(f"for (int s = 0; s < {steps}; ++s)"):
             at = var("s", steps) * width + (lane(width) if width > 1 else 0)
@@ -270,7 +318,7 @@ class _Product:
         for i in range(t.mr):
             k.emit(f"{f} " + ", ".join(f"c{i}_{v} = 0.0f" for v in range(t.nr)) + ";")
         if t.chunks > 1:
-            slot = f"((tile - block*{t.tiles})*{t.panels} + panel - column*{t.panels})*{t.mr * t.nr * t.vec}"
+            slot = f"((tile - begin)*{t.panels} + panel - group*{t.panels})*{t.mr * t.nr * t.vec}"
             k.emit(f"float* part = sums + {slot};")
             with k.block("if (chunk > 0)"):
                 self._each(lambda i, v: f"c{i}_{v} = vload{t.vec}({i * t.nr + v}, part);")
@@ -301,11 +349,48 @@ class _Product:
         chunk = f" + chunk*{self.kc * width}" if t.chunks > 1 else ""
         k.emit(f"const __global {ctype}* b = {pointer} + {batch}*{c.k * width}{chunk};")
         load = f"vload_half{t.vec}" if b.dtype == "float16" else f"vload{t.vec}"
-        k.emit(f"#pragma unroll {self.s.unroll}")
-        with k.block(f"for (int kk = 0; kk < {self.kc}; ++kk)"):
+        step = self.s.unroll if self.s.prefetch and self.kc % self.s.unroll == 0 else 0
+        if step:
+            size = 2 if ctype == "half" else 4
+            lines, each = self._aim_ahead(pointer, batch, step, size), 64 // size
+        with ExitStack() as loops:
+            head = f"for (int kk = 0; kk < {self.kc}; ++kk)"
+            if step:
+                k.emit("#pragma unroll 1")
+                loops.enter_context(k.block(f"for (int k0 = 0; k0 < {self.kc}; k0 += {step})"))
+                k.emit(
+                    " ".join(f"PREFETCH(ahead + k0*{lines * each // step}+{each * i});" for i in range(lines))
+                )
+                head = f"for (int kk = k0; kk < k0 + {step}; ++kk)"
+            k.emit(f"#pragma unroll {self.s.unroll}")
+            loops.enter_context(k.block(head))
             for v in range(t.nr):
                 k.emit(f"const {f} b{v} = {load}({v}, b + kk*{width});")
             self._fma(f)
+
+    def _aim_ahead(self, pointer: str, batch: str, step: int, size: int) -> int:
+        """Point ``ahead`` at this tile's share of the weights needed next; the cache lines to fetch per step.
+
+        The first pass over a panel outruns memory by far (24 multiply-adds a vector from L3 or DRAM); fetched into
+        L2 while the tiles before it are computed, it never waits.
+        """
+        c, t, k = self.c, self.t, self.kernel
+        k.helper("prefetch", PREFETCH)
+        width, panels = t.nr * t.vec, ceil(c.n / (t.nr * t.vec))
+        total = self.kc * width * size // 64
+        lines = min(8, max(1, ceil(total / (t.range * (self.kc // step)))))
+        share = lines * (self.kc // step) * 64 // size
+        if t.groups > 1:
+            nearby = f"(unit + {min(self.s.workers, t.units)}) / {t.splits} % {t.groups}"
+        else:
+            nearby = f"min(panel + 1, {panels - 1})"
+        after = f"{pointer} + ({batch} - panel + {nearby})*{c.k * width}"
+        if t.chunks > 1:
+            after = f"(chunk < {t.chunks - 1} ? b + {self.kc * width} : {after})"
+        last = total * 64 // size // share
+        k.emit(f"const __global {'half' if size == 2 else 'float'}* ahead = b;")
+        k.emit(f"if (tile - begin < {last}) ahead = {after} + (tile - begin)*{share};")
+        return lines
 
     def _loop_views(self, f: str) -> None:
         c, t, k = self.c, self.t, self.kernel

@@ -326,6 +326,19 @@ def lane_stride(address: Expr, lane_var: Var) -> tuple[int | None, Expr]:
     return (stride if linear else None), rest
 
 
+def horizontal(kernel: Kernel, vector: str, width: int, op: str) -> str:
+    """C expression of all lanes of a float vector combined: ``op`` is an infix operator or a function's name.
+
+    By halves: a chain over the lanes would cost their number times the latency of an addition.
+    """
+    while width > 1:
+        width //= 2
+        low, high = (f"{vector}.lo", f"{vector}.hi") if width > 1 else (f"{vector}.s0", f"{vector}.s1")
+        text = f"{low} {op} {high}" if op in ("+", "*") else f"{op}({low}, {high})"
+        vector = kernel.define(f"float{width}" if width > 1 else "float", text)
+    return vector
+
+
 def forward(
     reader: Reader, nodes: list[Node], start: str, text: str, coords: list[Expr]
 ) -> tuple[str, list[Expr]]:

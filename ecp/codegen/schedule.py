@@ -14,13 +14,15 @@ class Schedule:
     """``mr`` x ``nr*vec`` is the register tile of a product, ``pack_bytes`` the rows one work-item keeps in L2,
     ``chunk_k`` the piece of a long reduction. Weights above ``stream_bytes`` are read once, whatever that costs.
 
-    ``prefetch``: ask for memory ahead of its use (not every driver's compiler survives the hint).
-    ``items`` is how many work-items per compute unit a launch aims at; ``attention_q`` vectors of queries
-    and ``attention_k`` keys make the register tile of attention.
+    ``workers`` is the number of work-items that share a CPU launch's queue (one a compute unit). ``prefetch``: ask
+    for the next weights ahead of time (not every driver's compiler survives the hint). ``attention_q`` vectors of
+    queries and ``attention_k`` keys make the register tile of attention.
 
     On GPUs ``nr`` counts vectors of 4, ``wg`` is the largest work-group (columns, rows), ``groups`` the number of
-    work-groups below which tiles shrink, ``bk`` the step along k in local memory (``local``), ``image`` the
-    largest side of an image that holds weights (0: buffers only).
+    multiprocessors to keep busy, ``bk`` the most steps along k in local memory at once, ``local_bytes`` the local
+    memory of a work-group (``local``: products pass through it), ``image`` the largest side of an image that
+    holds weights (0: buffers only). ``ptx``: the device runs PTX with asynchronous copies and tensor cores
+    (compute capability 8.0).
     """
 
     vec: int = 16
@@ -29,7 +31,7 @@ class Schedule:
     pack_bytes: int = 1 << 20
     stream_bytes: int = 1 << 20
     chunk_k: int = 768
-    items: int = 1
+    workers: int = 2
     unroll: int = 4
     prefetch: bool = False
     attention_q: int = 1
@@ -38,6 +40,8 @@ class Schedule:
     groups: int = 64
     bk: int = 16
     local: bool = True
+    local_bytes: int = 32768
+    ptx: bool = False
     image: int = 0
     cpu: bool = True
     attributes: str = "__attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))"
@@ -45,7 +49,18 @@ class Schedule:
 
 ROWS: dict[str, Schedule] = {
     "cpu": Schedule(),
-    "nvidia": Schedule(vec=4, mr=4, nr=1, wg=(16, 16), groups=132, cpu=False, attributes=""),
+    "nvidia": Schedule(
+        vec=4,
+        mr=8,
+        nr=2,
+        wg=(16, 16),
+        groups=132,
+        bk=256,
+        local_bytes=98304,
+        ptx=True,
+        cpu=False,
+        attributes="",
+    ),
     "adreno": Schedule(
         vec=4, mr=4, nr=2, wg=(16, 8), groups=8, local=False, image=16384, cpu=False, attributes=""
     ),

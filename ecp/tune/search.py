@@ -25,7 +25,6 @@ from ecp.tune.cache import Entry, store
 SPACE: dict[str, dict[str, tuple[Any, ...]]] = {
     "cpu": {
         "tile": ({"mr": 6, "nr": 4}, {"mr": 8, "nr": 3}, {"mr": 12, "nr": 2}, {"mr": 4, "nr": 6}, {"mr": 14, "nr": 2}),
-        "items": ({"items": 1}, {"items": 2}, {"items": 3}, {"items": 6}),
         "unroll": ({"unroll": 1}, {"unroll": 2}, {"unroll": 4}, {"unroll": 8}),
         "attention": (
             {"attention_q": 2, "attention_k": 12}, {"attention_q": 2, "attention_k": 8},

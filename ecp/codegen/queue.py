@@ -1,0 +1,33 @@
+"""Work taken from a shared counter: a slow core takes less of it, a fast one more.
+
+The counter is zero between launches: every worker fails to take a unit exactly once, and the last of them resets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from ecp.codegen.kernel import Kernel
+from ecp.codegen.reader import Env
+from ecp.passes.storage import Buffer
+
+QUEUE = "@queue"
+# Units per worker worth having: the others wait for the last one.
+UNITS_PER_WORKER = 12
+
+
+@contextmanager
+def queue(env: Env, kernel: Kernel, units: int, workers: int) -> Iterator[None]:
+    """Wrap the code of one ``unit`` (an int in scope) into a loop that takes 0 .. ``units``-1 in order.
+
+    The launch must have exactly ``workers`` work-items.
+    """
+    env.buffers.setdefault(QUEUE, Buffer(QUEUE, 1, "int32", "static", np.zeros(1, np.int32)))
+    counter = kernel.argument(QUEUE, "int32", write=True)
+    kernel.emit("int unit;")
+    with kernel.block(f"while ((unit = atomic_inc({counter})) < {units})"):
+        yield
+    kernel.emit(f"if (unit == {units + workers - 1}) atomic_xchg({counter}, 0);")
