@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.base import Backend
+from bench import energy
 from bench.protocol import Request
 from bench.stats.steady import steady_start
 from bench.turns import Turn
@@ -51,10 +52,12 @@ def latency(request: Request, session: Session) -> dict[str, Any]:
     tolerance = float(request.limits.get("steady", TOLERANCE))
     warmup, steady = warm_up(execute, request.warmup_seconds, tolerance)
     more: dict[str, Any] = {"steady": steady}
+    joules = energy.read()
     cpu, start = time.process_time(), time.perf_counter()
     if session.turn is None:
         samples = sample(execute, request.min_samples, request.min_seconds)
         wall = time.perf_counter() - start
+        more["energy"] = energy.between(joules, energy.read(), len(samples))
     else:
         turns, wall = session.turn.sample(execute, statistics.median(warmup[-WINDOW:]))
         samples = [time_ms for one in turns for time_ms in one]
