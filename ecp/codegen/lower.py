@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ecp.codegen.attention import emit_attention
+from ecp.codegen.attention_gpu import emit_attention_gpu
 from ecp.codegen.contraction import contraction
 from ecp.codegen.conv_cpu import emit_conv
 from ecp.codegen.kernel import Launch
@@ -16,6 +17,7 @@ from ecp.codegen.matmul_gpu import emit_matmul_gpu, fits_gpu
 from ecp.codegen.plain import emit_plain, needs_plain
 from ecp.codegen.reader import Env
 from ecp.codegen.reduce import emit_reduce
+from ecp.codegen.reduce_gpu import emit_reduce_gpu
 from ecp.codegen.schedule import Schedule
 from ecp.ir.graph import Graph, Node
 from ecp.passes.memory import ALIGN, Lifetime
@@ -46,16 +48,24 @@ def lower(
     launches = []
     for node in graph.nodes:
         if node.op == "Fused":
-            launch = emit(env, schedule, node)
-            launch.nodes, launch.reason = node.sources, node.attrs["reason"]
-            launch.layout = node.attrs["kind"] == "copy"
-            launch.bytes = _traffic(env, launch)
-            launches.append(launch)
+            for launch in emit(env, schedule, node):
+                launch.nodes, launch.reason = node.sources, node.attrs["reason"]
+                launch.layout = node.attrs["kind"] == "copy"
+                launch.bytes = _traffic(env, launch)
+                launches.append(launch)
     return _bundle_parts(env, graph, launches, share_memory)
 
 
-def emit(env: Env, schedule: Schedule, node: Node) -> Launch:
-    """The launch of one fused node."""
+def emit(env: Env, schedule: Schedule, node: Node) -> list[Launch]:
+    """The launches of one fused node: one, but for a normalisation of very long rows on a GPU."""
+    if node.attrs["kind"] == "reduce" and not schedule.cpu:
+        launches = emit_reduce_gpu(env, schedule, node)
+        if launches is not None:
+            return launches
+    return [_single(env, schedule, node)]
+
+
+def _single(env: Env, schedule: Schedule, node: Node) -> Launch:
     kind = node.attrs["kind"]
     if kind in ("matmul", "conv"):
         product = contraction(env, node)
@@ -66,7 +76,7 @@ def emit(env: Env, schedule: Schedule, node: Node) -> Launch:
         emitter = emit_matmul if schedule.cpu or not fits_gpu(env, product) else emit_matmul_gpu
         return emitter(env, schedule, node, product)
     if kind == "attention":
-        return emit_attention(env, schedule, node)
+        return (emit_attention if schedule.cpu else emit_attention_gpu)(env, schedule, node)
     if kind == "reduce":
         return emit_reduce(env, schedule, node)
     return emit_map(env, schedule, node)

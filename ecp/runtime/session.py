@@ -203,14 +203,20 @@ class Session:
         cl, flags, key = self._cl, self._cl.mem_flags, f"{mem['pool']}@{mem['offset']}"
         if key not in self._pools:
             pool = next(p for p in self.bundle.plan["pools"] if p["name"] == mem["pool"])
-            same = [m for m in self.bundle.plan["mems"] if (m["pool"], m["offset"]) == (mem["pool"], mem["offset"])]
+            same = [
+                m
+                for m in self.bundle.plan["mems"]
+                if (m["pool"], m["offset"]) == (mem["pool"], mem["offset"])
+            ]
             size = max(m["bytes"] for m in same)
             if pool["file"] is None:
                 self._pools[key] = cl.Buffer(self._context, flags.READ_WRITE, size)
             else:
                 access = flags.READ_ONLY if pool["access"] == "ro" else flags.READ_WRITE
                 data = self.bundle.pools[mem["pool"]][mem["offset"] : mem["offset"] + size]
-                self._pools[key] = cl.Buffer(self._context, access | flags.COPY_HOST_PTR, hostbuf=np.ascontiguousarray(data))
+                self._pools[key] = cl.Buffer(
+                    self._context, access | flags.COPY_HOST_PTR, hostbuf=np.ascontiguousarray(data)
+                )
         return self._pools[key]
 
     def _image(self, mem: dict[str, Any]) -> Any:

@@ -1,0 +1,369 @@
+"""Softmax, normalisation and reductions over the innermost axis on GPUs: a team of work-items a row.
+
+Neighbouring work-items take neighbouring memory, what they read stays in registers where it fits, and their
+results meet in local memory. A normalisation of a few very long rows (group normalisation of images) takes
+two launches: partial statistics by many work-groups, then the application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil, prod
+
+from ecp.codegen.functions import exp
+from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.map import FLOATS, pick_width
+from ecp.codegen.probe import AddressProbe
+from ecp.codegen.product_gpu import BARRIER
+from ecp.codegen.ptx_gpu import reduce_team
+from ecp.codegen.reader import Env, forward, lane
+from ecp.codegen.reader_gpu import GpuReader
+from ecp.codegen.reduce import SPECIAL, Space, _space
+from ecp.codegen.schedule import Schedule
+from ecp.index.expr import Expr, FloorDiv, Var, var, wrap
+from ecp.index.maps import broadcast, delinearize
+from ecp.ir.graph import Graph, Node
+from ecp.passes.canonicalize import is_elementwise
+from ecp.passes.rewrite import is_view
+from ecp.passes.storage import Buffer
+
+SUMS = ("ReduceSum", "ReduceMean")
+ORDERS = {"ReduceMax": "fmax", "ReduceMin": "fmin"}
+# Vectors of a row that one work-item keeps in registers.
+IN_REGISTERS = 16
+# Rows with this many vectors per work-group of a full device are normalised by two launches.
+LONG = 4096
+
+
+def emit_reduce_gpu(env: Env, schedule: Schedule, node: Node) -> list[Launch] | None:
+    """The launches of a ``reduce`` node; None where it is no reduction of the innermost axis in float."""
+    body: Graph = node.attrs["body"]
+    anchor = next(n for n in body.nodes if not is_elementwise(n) and not is_view(n))
+    if anchor.op in SPECIAL or anchor.op not in ("Softmax", "LayerNormalization", *SUMS, *ORDERS):
+        return None
+    # Operators that do not depend on the anchor are its prologue: read() computes them.
+    reach, tail = {anchor.output}, []
+    for n in body.nodes[body.nodes.index(anchor) + 1 :]:
+        if any(i in reach for i in n.inputs):
+            reach.add(n.output)
+            tail.append(n)
+    inside = [v for n in body.nodes for v in (*n.inputs, *n.outputs) if v]
+    space, value = _space(env, anchor), body.outputs[0]
+    full = env.graph.types[space.source].shape
+    if any(env.graph.types[v].dtype not in FLOATS for v in inside) or not prod(full):
+        return None
+    rows = _Rows(env, schedule, anchor, tail, value, space)
+    if len(full) - 1 not in rows.axes:
+        return None
+    if anchor.op == "LayerNormalization" and rows.count * 8 <= schedule.groups and rows.steps >= LONG:
+        return rows.split()
+    return [rows.emit()]
+
+
+@dataclass
+class _Order:
+    """How the steps of a row walk through memory: ``inner`` components of stride ``by`` first, where not 0."""
+
+    by: int
+    inner: int
+
+
+class _Rows:
+    """Code of one launch; ``steps`` are vectors of a row."""
+
+    def __init__(
+        self, env: Env, schedule: Schedule, anchor: Node, tail: list[Node], value: str, space: Space
+    ):
+        self.env, self.s, self.anchor, self.tail, self.value, self.space = (
+            env,
+            schedule,
+            anchor,
+            tail,
+            value,
+            space,
+        )
+        shape = space.shape
+        self.same = anchor.op in ("Softmax", "LayerNormalization")
+        rank = len(env.graph.types[space.source].shape)
+        if anchor.op == "Softmax":
+            self.axes = [anchor.attrs["axis"]]
+        elif anchor.op == "LayerNormalization":
+            self.axes = list(range(anchor.attrs["axis"], rank))
+        else:
+            self.axes = sorted(anchor.attrs.get("axes", ()))
+        self.kept = [i for i in range(len(shape)) if not (self.same and i in self.axes)]
+        self.count = prod(shape[i] for i in self.kept)
+        self.length = prod(space.reduced)
+        self.order = self._order()
+        values = [
+            space.source,
+            *([value] if self.same else []),
+            *[v for n in tail for v in n.inputs if self.same],
+        ]
+        self.width = pick_width(env, values, self.order.inner or space.reduced[-1], 4)
+        self.steps = self.length // self.width
+        items = schedule.wg[0] * schedule.wg[1]
+        self.team = 1
+        while self.team < items and self.team * 2 <= self.steps:
+            self.team *= 2
+            few = self.count * self.team >= schedule.groups * 2 * items
+            if few and ceil(self.steps / self.team) <= IN_REGISTERS // 4:
+                break
+        self.items = max(self.team, min(items, 64))
+        self.each = ceil(self.steps / self.team)
+        self.kernel = Kernel("reduce", f"__attribute__((reqd_work_group_size({self.items},1,1)))")
+        self.reader = GpuReader(env, self.kernel, self.width)
+        self.f = self.reader.ctype(space.source)
+
+    def _order(self) -> _Order:
+        """A row that is the flattened image of a channels-last tensor is walked channel by channel."""
+        if len(self.space.reduced) > 1:
+            return _Order(0, 0)
+        at = Var("stream", 0, self.length - 1)
+        out: list[Expr] = [wrap(0)] * len(self.space.shape)
+        probe = AddressProbe(self.env)
+        step = Expr(((at, 1),)) if self.length > 1 else wrap(0)
+        found = probe.address(lambda r: r.read(self.space.source, self.space.locate(out, [step])))
+        for atom, factor in found[1].terms if found else ():
+            if isinstance(atom, FloorDiv) and factor == 1 and atom.arg == step and self.length % atom.by == 0:
+                return _Order(atom.by, self.length // atom.by)
+        return _Order(0, 0)
+
+    def _loops(self, step: Expr) -> list[Expr]:
+        """Reduced coordinates of step ``step``."""
+        w, order = self.width, self.order
+        if order.by:
+            outer, inner = delinearize(step, [order.by, order.inner // w])
+            component = inner * w + lane(w) if w > 1 else inner
+            return [component * order.by + outer]
+        *outer_, last = delinearize(step, [*self.space.reduced[:-1], self.space.reduced[-1] // w])
+        return [*outer_, last * w + lane(w) if w > 1 else last]
+
+    def _out(self) -> list[Expr]:
+        """Output coordinates of row ``row``."""
+        shape = self.space.shape
+        out: list[Expr] = [wrap(0)] * len(shape)
+        row = var("row", self.count) if self.count > 1 else wrap(0)
+        for i, at in zip(self.kept, delinearize(row, [shape[i] for i in self.kept])):
+            out[i] = at
+        return out
+
+    def emit(self) -> Launch:
+        """One launch: every team has a row."""
+        k, at_once = self.kernel, self.items // self.team
+        mine = f"(int)get_group_id(0)*{at_once} + lid/{self.team}"
+        partial = self.count % at_once != 0
+        self._begin(f"min({mine}, {self.count - 1})" if partial else mine, self.team)
+        # Teams past the last row take no step and write nothing.
+        k.emit(
+            f"const int first = 0, last = {f'{mine} < {self.count} ? {self.steps} : 0' if partial else self.steps};"
+        )
+        self.out = self._out()
+        self._bring()
+        {"Softmax": self._softmax, "LayerNormalization": self._norm}.get(self.anchor.op, self._single)()
+        k.flops = prod(self.space.shape) * (5 if self.same else self.length)
+        groups = ceil(self.count / at_once)
+        return k.finish((groups * self.items,), (self.items,))
+
+    def _begin(self, row: str, team: int) -> None:
+        k = self.kernel
+        k.emit(f"__local float part[{self.items}];")
+        k.emit(f"const int lid = get_local_id(0), p = lid%{team};")
+        k.emit(f"const int row = {row};")
+
+    def _bring(self) -> None:
+        if self.each <= IN_REGISTERS:
+            self.kernel.emit(f"{self.f} x[{self.each}];")
+            with self._walk() as (x, _):
+                self.kernel.emit(f"x[j] = {x};")
+            self.kept_in = True
+        else:
+            self.kept_in = False
+
+    @contextmanager
+    def _walk(self, fresh: bool = True) -> Iterator[tuple[str, Expr]]:
+        """``for j``: (text of the elements, step) that this work-item takes of its row."""
+        k = self.kernel
+        if self.each <= IN_REGISTERS:
+            k.emit(f"#pragma unroll {self.each}")
+        with k.block(f"for (int j = 0; j < {self.each}; ++j)"):
+            k.emit(f"const int step = first + j*{self.team} + p;")
+            with k.block("if (step < last)"):
+                step = var("step", self.steps) if self.steps > 1 else wrap(0)
+                if fresh:
+                    yield (
+                        self.reader.read(self.space.source, self.space.locate(self.out, self._loops(step))),
+                        step,
+                    )
+                else:
+                    yield "x[j]", step
+
+    def _fold(self, name: str, start: str, update: Callable[[str, str], str]) -> None:
+        """``name``: lanes' and own elements of the row folded by ``update``."""
+        k = self.kernel
+        k.emit(f"{self.f} {name} = {start};")
+        with self._walk(not self.kept_in) as (x, _):
+            k.emit(f"{name} = {update(name, x)};")
+
+    def _meet(self, name: str, result: str, combine: str) -> None:
+        """``result``: one number from the team's ``name``."""
+        k, w = self.kernel, self.width
+        parts = [f"{name}.s{i}" for i in range(w)] if w > 1 else [name]
+        while len(parts) > 1:
+            parts = [combine.format(parts[i], parts[i + 1]) for i in range(0, len(parts), 2)]
+        if self.s.ptx and self.team <= 32 and self.items % 32 == 0:
+            k.emit(f"float {result} = {parts[0]};")
+            reduce_team(k, result, self.team, combine)
+            return
+        k.emit(f"part[lid] = {parts[0]};")
+        k.emit(BARRIER)
+        distance = self.team // 2
+        while distance >= 16:
+            k.emit(
+                f"if (p < {distance}) part[lid] = {combine.format('part[lid]', f'part[lid + {distance}]')};"
+            )
+            k.emit(BARRIER)
+            distance //= 2
+        k.emit(f"float {result} = part[lid - p];")
+        if distance:
+            k.emit(
+                f"for (int q = 1; q < {2 * distance}; ++q) {result} = {combine.format(result, 'part[lid - p + q]')};"
+            )
+        k.emit(BARRIER)
+
+    def _softmax(self) -> None:
+        e = exp(self.kernel, self.f)
+        self._fold("top", "-INFINITY", lambda a, x: f"fmax({a}, {x})")
+        self._meet("top", "peak", "fmax({}, {})")
+        self._fold("sum", "0.0f", lambda a, x: f"{a} + {e}({x} - peak)")
+        self._meet("sum", "total", "({} + {})")
+        self.kernel.emit("const float scale = 1.0f / total;")
+        self._write(lambda x, _: f"{e}({x} - peak) * scale")
+
+    def _norm(self) -> None:
+        self._fold("sum", "0.0f", lambda a, x: f"{a} + {x}")
+        self._meet("sum", "total", "({} + {})")
+        self.kernel.emit(f"const float mean = total / {self.length}.0f;")
+        self._fold("square", "0.0f", lambda a, x: f"fma({x} - mean, {x} - mean, {a})")
+        self._meet("square", "squares", "({} + {})")
+        self._apply()
+
+    def _apply(self) -> None:
+        """Scale and shift by ``mean`` and ``squares``, the epilogue, the store."""
+        epsilon = float(self.anchor.attrs["epsilon"])
+        self.kernel.emit(f"const float rstd = 1.0f / sqrt(squares / {self.length}.0f + {epsilon!r}f);")
+
+        def affine(x: str, at: list[Expr]) -> str:
+            text = f"({x} - mean) * rstd"
+            for i, op in ((1, "*"), (2, "+")):
+                if len(self.anchor.inputs) > i and self.anchor.inputs[i]:
+                    operand = self.anchor.inputs[i]
+                    shape = self.env.graph.types[operand].shape
+                    own = broadcast(at[len(at) - len(shape) :], shape)
+                    text = f"({text}) {op} {self.reader.read(operand, own)}"
+            return text
+
+        self._write(affine)
+
+    def _write(self, compute: Callable[[str, list[Expr]], str]) -> None:
+        with self._walk(not self.kept_in) as (x, step):
+            at = self.space.locate(self.out, self._loops(step))
+            text = self.kernel.define(self.f, compute(x, at))
+            result, coords = forward(self.reader, self.tail, self.anchor.output, text, at)
+            self.reader.store(self.value, coords, result)
+
+    def _single(self) -> None:
+        """One number a row."""
+        op, k = self.anchor.op, self.kernel
+        if op in SUMS:
+            self._fold("sum", "0.0f", lambda a, x: f"{a} + {x}")
+            self._meet("sum", "total", "({} + {})")
+            text = f"total / {self.length}.0f" if op == "ReduceMean" else "total"
+        else:
+            call = ORDERS[op]
+            self._fold(
+                "end", "-INFINITY" if op == "ReduceMax" else "INFINITY", lambda a, x: f"{call}({a}, {x})"
+            )
+            self._meet("end", "total", call + "({}, {})")
+            text = "total"
+        with k.block("if (p == 0 && last > 0)"):
+            scalar = GpuReader(self.env, k)
+            name = k.define("float", text)
+            result, coords = forward(scalar, self.tail, self.anchor.output, name, self.out)
+            scalar.store(self.value, coords, result)
+
+    def split(self) -> list[Launch]:
+        """Two launches: sums of parts of the rows, then their mean and deviation applied."""
+        items = self.s.wg[0] * self.s.wg[1]
+        groups = max(1, min(self.s.groups // self.count, self.steps // items))
+        piece = ceil(self.steps / groups)
+        groups = ceil(self.steps / piece)
+        name = f"{self.anchor.output}@parts"
+        self.env.buffers[name] = Buffer(name, self.count * groups * 2, "float32", "arena")
+        return [
+            _Part(self, items, groups, piece, name).statistics(),
+            _Part(self, items, groups, piece, name).application(),
+        ]
+
+
+class _Part(_Rows):
+    """A work-group has ``piece`` steps of a row (in the second dimension of the grid)."""
+
+    def __init__(self, whole: _Rows, items: int, groups: int, piece: int, buffer: str):
+        super().__init__(whole.env, whole.s, whole.anchor, whole.tail, whole.value, whole.space)
+        self.items = self.team = items
+        self.kernel = Kernel("reduce", f"__attribute__((reqd_work_group_size({items},1,1)))")
+        self.reader = GpuReader(self.env, self.kernel, self.width)
+        self.groups, self.piece, self.buffer = groups, piece, buffer
+        self.each = ceil(piece / items)
+
+    def _start(self) -> None:
+        k = self.kernel
+        self._begin("(int)get_group_id(1)", self.items)
+        k.emit(
+            f"const int first = (int)get_group_id(0)*{self.piece}, last = min(first + {self.piece}, {self.steps});"
+        )
+        self.out = self._out()
+        self._bring()
+
+    def _finish(self) -> Launch:
+        self.kernel.flops = prod(self.space.shape) * 3
+        return self.kernel.finish((self.groups * self.items, self.count), (self.items, 1))
+
+    def statistics(self) -> Launch:
+        """Mean and sum of squared distances from it, of this group's piece."""
+        k, w = self.kernel, self.width
+        self._start()
+        self._fold("sum", "0.0f", lambda a, x: f"{a} + {x}")
+        self._meet("sum", "total", "({} + {})")
+        k.emit(f"const float mean = total / (float)((last - first)*{w});")
+        self._fold("square", "0.0f", lambda a, x: f"fma({x} - mean, {x} - mean, {a})")
+        self._meet("square", "squares", "({} + {})")
+        pointer = k.argument(self.buffer, "float32", write=True)
+        at = f"(row*{self.groups} + (int)get_group_id(0))*2"
+        k.emit(f"if (lid == 0) {{ {pointer}[{at}] = mean; {pointer}[{at} + 1] = squares; }}")
+        return self._finish()
+
+    def application(self) -> Launch:
+        """The groups' means and squares joined (after Chan), then the normalisation of this group's piece."""
+        k, w, groups = self.kernel, self.width, self.groups
+        self._start()
+        pointer = k.argument(self.buffer, "float32")
+        f, self.f = self.f, "float"
+        self.width = 1
+        k.emit("float sum = 0.0f, square = 0.0f;")
+        tail = self.steps - (groups - 1) * self.piece
+        size = f"(q == {groups - 1} ? {tail * w}.0f : {self.piece * w}.0f)"
+        with k.block(f"for (int q = lid; q < {groups}; q += {self.items})"):
+            k.emit(f"sum = fma({pointer}[(row*{groups} + q)*2], {size}, sum);")
+        self._meet("sum", "total", "({} + {})")
+        k.emit(f"const float mean = total / {self.length}.0f;")
+        with k.block(f"for (int q = lid; q < {groups}; q += {self.items})"):
+            k.emit(f"const float d = {pointer}[(row*{groups} + q)*2] - mean;")
+            k.emit(f"square += {pointer}[(row*{groups} + q)*2 + 1] + d*d*{size};")
+        self._meet("square", "squares", "({} + {})")
+        self.f, self.width = f, w
+        self._apply()
+        return self._finish()
