@@ -36,8 +36,7 @@ STATISTICS = """float2 ecp_statistics_NAME(const __global TYPE* x, int count) {
     for (; i + 64 <= n; i += 64) { a += LOAD(0, p + i); b += LOAD(0, p + i + 16); c += LOAD(0, p + i + 32); d += LOAD(0, p + i + 48); }
     for (; i < n; ++i) rest += ONE;
     a += b; c += d; a += c;
-    float8 e = a.lo + a.hi; float4 f = e.lo + e.hi;
-    const float m = (rest + f.x + f.y + f.z + f.w) / n;
+    const float m = (rest + SUM) / n;
     a = (float16)(0.0f); b = a; c = a; d = a; rest = 0.0f;
     for (i = 0; i + 64 <= n; i += 64) {
       const float16 s = LOAD(0, p + i) - m, t = LOAD(0, p + i + 16) - m, u = LOAD(0, p + i + 32) - m, v = LOAD(0, p + i + 48) - m;
@@ -45,10 +44,9 @@ STATISTICS = """float2 ecp_statistics_NAME(const __global TYPE* x, int count) {
     }
     for (; i < n; ++i) { const float s = ONE - m; rest = fma(s, s, rest); }
     a += b; c += d; a += c;
-    e = a.lo + a.hi; f = e.lo + e.hi;
     const float delta = m - mean, part = (float)n / (float)(at + n);
     mean += delta * part;
-    square += rest + f.x + f.y + f.z + f.w + delta * delta * (float)at * part;
+    square += rest + SUM + delta * delta * (float)at * part;
   }
   return (float2)(mean, square / count);
 }
@@ -73,6 +71,7 @@ def emit_long_norm(env: Env, schedule: Schedule, node: Node, anchor: Node) -> La
     kernel = Kernel("reduce", schedule.attributes)
     kind = C_STORAGE[dtype]
     text = STATISTICS.replace("NAME", kind).replace("TYPE", kind)
+    text = text.replace("SUM", " + ".join(f"a.s{i:x}" for i in range(16)))
     text = text.replace("LOAD", "vload16" if kind == "float" else "vload_half16")
     text = text.replace("ONE", "p[i]" if kind == "float" else "vload_half(i, p)")
     helper = kernel.helper(f"ecp_statistics_{kind}", text)
