@@ -61,6 +61,8 @@ class Backend(ABC):
     """A framework under measurement. One instance serves one model in one process."""
 
     name: ClassVar[str]
+    profiled_pass_ms: float | None = None
+    """Wall time of one hooked inference in the last :meth:`profile`, where the adapter took it: what hooks cost."""
 
     @abstractmethod
     def prepare(self, onnx_path: Path, config: RunConfig) -> None:

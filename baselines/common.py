@@ -6,6 +6,7 @@ Nothing here knows a framework, and nothing here is timed.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,13 @@ def verify_threads(
             f"{name} used {seen} threads where {config.threads} were asked; the figure would not be fair"
         )
     return {"threads_asked": config.threads, "threads_busy": seen}
+
+
+def timed_ms(work: Callable[[], Any]) -> float:
+    """Wall time of one call in ms, for passes with a framework's hooks on."""
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1e3
 
 
 def cache_dir(*parts: str) -> Path:

@@ -41,7 +41,7 @@ def measure(request: Request, session: Session) -> dict[str, Any]:
     slow = statistics.median(plain) > 5000
     ops = backend.profile(feeds, 1 if slow else REPEATS)
     facts, memory = graph_facts(Path(request.onnx))
-    summary = summarize(ops, request.backend, statistics.median(plain), facts)
+    summary = summarize(ops, request.backend, statistics.median(plain), facts, backend.profiled_pass_ms)
     return {
         "status": "measured",
         "first_ms": plain[0],
@@ -55,8 +55,14 @@ def measure(request: Request, session: Session) -> dict[str, Any]:
     }
 
 
-def summarize(ops: list[OpTime], backend: str, plain_ms: float, facts: Any) -> dict[str, Any]:
-    """Time per class: ``hooked_class_ms`` as profiled, ``class_ms`` scaled so that the sum is the plain latency."""
+def summarize(
+    ops: list[OpTime], backend: str, plain_ms: float, facts: Any, pass_ms: float | None = None
+) -> dict[str, Any]:
+    """Time per class: ``hooked_class_ms`` as profiled, ``class_ms`` scaled so that the sum is the plain latency.
+
+    ``pass_ms``: wall time of a hooked pass. ``hook_overhead`` is what it took longer than a plain one (None where
+    it was not clocked), ``attributed`` the share of it (else of the plain pass) that the operators add up to.
+    """
     mapping = load()
     classes: dict[str, float] = defaultdict(float)
     types: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -74,7 +80,9 @@ def summarize(ops: list[OpTime], backend: str, plain_ms: float, facts: Any) -> d
         "layout_share": share,
         "latency_ms": plain_ms,
         "hooked_ms": hooked,
-        "hook_overhead": hooked / plain_ms - 1 if plain_ms else None,
+        "hooked_pass_ms": pass_ms,
+        "hook_overhead": pass_ms / plain_ms - 1 if pass_ms and plain_ms else None,
+        "attributed": hooked / (pass_ms or plain_ms) if plain_ms else None,
         "class_ms": {k: classes[k] * scale for k in mapping.classes if k in classes},
         "hooked_class_ms": {k: classes[k] for k in mapping.classes if k in classes},
         "operators": len(ops),
@@ -184,6 +192,7 @@ def table_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "intermediate_mb": found.get("intermediate_mb"),
                 "framework_mb": found.get("framework_written_mb"),
                 "hook_overhead": found.get("hook_overhead"),
+                "attributed": found.get("attributed"),
                 "classes": found.get("class_ms", {}),
             }
         )

@@ -23,8 +23,9 @@ SWITCHES = ("eliminate", "fuse", "layout_choice", "memory_plan")
 WIDE = 120
 NOTE = (
     "layout + compute = latency of the plain pass, divided by the shares of the profiled pass. hooks: what the\n"
-    "profiler added. graph MB: every computed tensor of the ONNX graph once; written MB: what the framework said\n"
-    "its operators wrote. Classes: bench/op_classes.yaml."
+    "profiler added to a pass; sum (wide tables): the operators' times over that pass. graph MB: every computed\n"
+    "tensor of the ONNX graph once; written MB: what the framework said its operators wrote. Classes:\n"
+    "bench/op_classes.yaml."
 )
 
 
@@ -86,17 +87,18 @@ def _print(cells: list[dict[str, Any]], console: Console, title: str, label: str
     for heading in ("layout ms", "compute ms", "graph MB", "written MB", "hooks"):
         table.add_column(heading, justify="right", no_wrap=True)
     if wide:
+        table.add_column("sum", justify="right", no_wrap=True)
         table.add_column("largest classes")
     for cell, row in zip(cells, table_rows(cells), strict=True):
         name = cell["extra"].get(label, "") if label else row["backend"]
-        table.add_row(row["model"], name, *_values(row)[: None if wide else -1])
+        table.add_row(row["model"], name, *_values(row)[: None if wide else -2])
     console.print(table)
     console.print(NOTE, markup=False, highlight=False, soft_wrap=True)
 
 
 def _values(row: Mapping[str, Any]) -> list[str]:
     if row["layout_ms"] is None:
-        return [row["status"], "", _mb(row["intermediate_mb"]), "", "", ""]
+        return [row["status"], "", _mb(row["intermediate_mb"]), "", "", "", ""]
     total = row["layout_ms"] + (row["compute_ms"] or 0.0)
     heavy = sorted(row["classes"].items(), key=lambda item: -item[1])[:3]
     text = ", ".join(f"{k} {v / total:.0%}" for k, v in heavy if total)
@@ -107,6 +109,7 @@ def _values(row: Mapping[str, Any]) -> list[str]:
         _mb(row["intermediate_mb"]),
         _mb(row["framework_mb"]),
         "" if overhead is None else f"{overhead:+.0%}",
+        "" if row["attributed"] is None else f"{row['attributed']:.0%}",
         text,
     ]
 

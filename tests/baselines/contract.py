@@ -210,6 +210,8 @@ class AdapterContract:
         ops = prepared.profile({"input": sample()}, 2)
         assert ops and all(isinstance(o, OpTime) and o.name and o.op_type and o.source for o in ops)
         assert all(o.ms >= 0 for o in ops) and sum(o.ms for o in ops) > 0
+        clocked = prepared.profiled_pass_ms
+        assert clocked is None or clocked > 0
 
     def test_another_device_is_refused_not_replaced(self, model: Path) -> None:
         with pytest.raises((Unsupported, Unavailable, EcpError)):

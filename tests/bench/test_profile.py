@@ -71,11 +71,14 @@ def test_a_product_of_two_computed_tensors_is_attention(tmp_path: Path) -> None:
 
 def test_shares_come_from_the_hooked_pass_and_latency_from_the_plain_one() -> None:
     ops = [op("Transpose", ms=2.0), op("MatMul", ms=6.0), op("Mystery", ms=2.0)]
-    got = profile.summarize(ops, "mine", 5.0, NONE)
+    got = profile.summarize(ops, "mine", 5.0, NONE, pass_ms=8.0)
     assert got["layout_ms"] == pytest.approx(1.0) and got["compute_ms"] == pytest.approx(4.0)
-    assert got["hook_overhead"] == pytest.approx(1.0) and got["unclassified"] == ["Mystery"]
+    assert got["hook_overhead"] == pytest.approx(0.6) and got["attributed"] == pytest.approx(10 / 8)
+    assert got["unclassified"] == ["Mystery"]
     assert sum(got["class_ms"].values()) == pytest.approx(5.0)
     assert got["layout_operators"] == 1 and got["operators"] == 3
+    unclocked = profile.summarize(ops, "mine", 5.0, NONE)
+    assert unclocked["hook_overhead"] is None and unclocked["attributed"] == pytest.approx(2.0)
 
 
 def test_launches_with_counts_are_kept_for_the_roofline() -> None:
