@@ -16,7 +16,12 @@ import numpy as np
 
 from ecp.index.view import Digit, View
 from ecp.ir.graph import Graph, Node, Type
+from ecp.passes.layoutchoice import Chooser
+from ecp.passes.layoutcost import Row
 from ecp.passes.rewrite import BIJECTIVE, is_view, rename_inputs
+
+# Elements below which the layout of a value is not worth evaluating.
+SMALL = 4096
 
 
 @dataclass(frozen=True)
@@ -58,20 +63,35 @@ class Placement:
     buffers: dict[str, Buffer] = field(default_factory=dict)
 
 
-def place(graph: Graph, *, half: bool = False, layout_choice: bool = True) -> Placement:
-    """Storage for every value that leaves a launch. ``half`` stores float32 activations as float16."""
+def place(
+    graph: Graph,
+    *,
+    half: bool = False,
+    layout_choice: bool = True,
+    row: Row | None = None,
+    layouts: Mapping[str, View] | None = None,
+) -> Placement:
+    """Storage for every value that leaves a launch. ``half`` stores float32 activations as float16.
+
+    ``row``: costs by which the layout of every edge is chosen (:mod:`ecp.passes.layoutchoice`); None keeps the rule.
+    ``layouts`` gives layouts by value, for measuring them.
+    """
     graph = add_concat_copies(graph)
     while True:
-        maker = _attempt(graph, half, layout_choice)
+        maker = _attempt(graph, half, layout_choice, row, layouts or {})
         if not maker.stuck:
             return maker.result
         graph = _with_copies(graph, maker.stuck)
 
 
-def _attempt(graph: Graph, half: bool, layout_choice: bool) -> _Placer:
+def _attempt(
+    graph: Graph, half: bool, layout_choice: bool, row: Row | None, layouts: Mapping[str, View]
+) -> _Placer:
     """Place everything; ``stuck`` names values that no launch could write where they must be."""
     place = Placement(graph)
     maker = _Placer(place, half, layout_choice)
+    maker.layouts = layouts
+    maker.chooser = None if row is None else Chooser(graph, row, back_through_shape)
     for name in graph.inputs:
         maker.dense(name, "input", graph.types[name].dtype)
     maker.outputs()
@@ -97,6 +117,8 @@ class _Placer:
         self.made = self.graph.producers()
         self.users = self.graph.consumers()
         self.stuck: list[str] = []
+        self.layouts: Mapping[str, View] = {}
+        self.chooser: Chooser | None = None
 
     def dense(self, value: str, kind: str, dtype: str) -> None:
         """Row-major storage of its own."""
@@ -137,6 +159,18 @@ class _Placer:
         if node is None or (is_view(node) and node.op != "Concat") or not self._aligned(first, storage.view):
             self.stuck.append(value)
 
+    def _layout(self, value: str) -> View:
+        """The layout given for a value, or the one that is predicted to be cheapest, or the rule's."""
+        if value in self.layouts:
+            return self.layouts[value]
+        rule = preferred(self.graph, self.users, self.made, value) or View.dense(
+            self.graph.types[value].shape
+        )
+        if self.chooser is None or self.graph.types[value].size < SMALL:
+            return rule
+        choice = self.chooser.choose(value, rule)
+        return choice.views[choice.best]
+
     def _aligned(self, value: str, view: View) -> bool:
         """True where ``value`` is no Concat, or one whose parts are slices of ``view``."""
         node = self.made.get(value)
@@ -159,7 +193,7 @@ class _Placer:
     def chosen(self, value: str) -> None:
         """Storage in the layout that the consumers of ``value`` prefer."""
         t = self.graph.types[value]
-        view = preferred(self.graph, self.users, self.made, value) if self.layout_choice else None
+        view = self._layout(value) if self.layout_choice else None
         if view is not None and not self._aligned(value, view):
             view = None
         self.add(value, view or View.dense(t.shape), "arena", storage_dtype(t.dtype, self.half), t.size)
@@ -205,6 +239,11 @@ def back_through(node: Node, view: View, source: Type) -> View | None:
         inverse = tuple(int(i) for i in np.argsort(node.attrs["perm"]))
         return view.permute(inverse)
     return view
+
+
+def back_through_shape(node: Node, view: View, shape: tuple[int, ...]) -> View | None:
+    """:func:`back_through` for the input's shape."""
+    return back_through(node, view, Type(shape))
 
 
 def preferred(
