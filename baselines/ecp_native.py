@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +20,10 @@ from ecp.errors import UsageError
 
 
 class EcpNativeBackend(Backend):
-    """ecp's bundle on an OpenCL device of this computer by ``ecp-run``. Options ``ecp.*`` as for backend ``ecp``;
-    ``ecp-native.command_buffer=true`` records the launches once (``cl_khr_command_buffer``)."""
+    """ecp's bundle on an OpenCL device of this computer by ``ecp-run``. Options as for backend ``ecp``, under
+    ``ecp-native.`` or ``ecp.``; ``ecp-native.command_buffer=true`` records the launches once
+    (``cl_khr_command_buffer``).
+    """
 
     name: ClassVar[str] = "ecp-native"
 
@@ -35,7 +38,7 @@ class EcpNativeBackend(Backend):
         except NoToolchain as error:
             raise Unavailable(str(error)) from error
         device = devices.resolve(config.device)
-        self._ready = ecp_backend.ready(onnx_path, device, config)
+        self._ready = ecp_backend.ready(onnx_path, device, _compiler(config))
         threads = config.threads if device.device_class == "cpu" else None
         self._process = RunnerProcess(
             self._ready.folder, device, threads, _extra(config), cache=self._ready.kernels
@@ -88,13 +91,21 @@ class EcpNativeBackend(Backend):
         self._process.close()
 
 
+def _compiler(config: RunConfig) -> RunConfig:
+    """The compiler's settings under the name that its own backend knows."""
+    settings = {f"ecp-native.{name}": f"ecp.{name}" for name in ecp_backend.SETTINGS}
+    return replace(config, options={settings.get(k, k): v for k, v in config.options.items()})
+
+
 def _extra(config: RunConfig) -> tuple[str, ...]:
     chosen: list[str] = []
     for key, value in config.options.items():
-        if not key.startswith("ecp-native."):
+        if not key.startswith("ecp-native.") or key.partition(".")[2] in ecp_backend.SETTINGS:
             continue
         if key != "ecp-native.command_buffer" or str(value).lower() not in ("true", "false"):
-            raise UsageError(f"{key}={value}: known is ecp-native.command_buffer, true or false")
+            raise UsageError(
+                f"{key}={value}: known is ecp-native.command_buffer, true or false, and the settings of ecp"
+            )
         if str(value).lower() == "true":
             chosen.append("--command-buffer")
     return tuple(chosen)

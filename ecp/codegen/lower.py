@@ -20,6 +20,7 @@ from ecp.codegen.reduce import emit_reduce
 from ecp.codegen.reduce_gpu import emit_reduce_gpu
 from ecp.codegen.schedule import Schedule
 from ecp.ir.graph import Graph, Node
+from ecp.ir.mapped import pages
 from ecp.passes.memory import ALIGN, Lifetime
 from ecp.passes.memory import plan as plan_memory
 from ecp.passes.storage import Buffer, Placement
@@ -184,7 +185,7 @@ def _pools(
             at += -(-(b.nbytes + SLACK) // ALIGN) * ALIGN
         file = f"{pool}.bin" if pool != "io" and at else None
         if file:
-            data = np.zeros(at, np.uint8)
+            data = pages(at)
             for name, b in members:
                 init = b.make() if b.make is not None else b.init
                 assert init is not None
