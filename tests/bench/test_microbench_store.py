@@ -1,6 +1,11 @@
 """pytest-benchmark's JSON enters the store as a run like any other."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +13,8 @@ from bench.microbench import store
 from bench.store import index, query
 from bench.store.engine import open_store
 from ecp.errors import UsageError
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def _json(rounds):
@@ -33,3 +40,34 @@ def test_rounds_become_a_series(tmp_path):
 def test_files_without_rounds_are_refused(tmp_path, data, said):
     with pytest.raises(UsageError, match=said):
         store(data, tmp_path)
+
+
+def test_the_session_keeps_what_pytest_benchmark_measured(tmp_path):
+    shutil.copy(ROOT / "tests/microbench/conftest.py", tmp_path)
+    (tmp_path / "test_one.py").write_text(
+        "def test_sum(benchmark):\n    assert benchmark(sum, range(99)) == 4851\n"
+    )
+    kept = tmp_path / "kept"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:xdist",
+            "-p",
+            "no:cacheprovider",
+            "--benchmark-only",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "ECP_RESULTS": str(kept), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((kept / "microbench.json").read_text())["benchmarks"]
+    (line,) = next(kept.glob("*-microbench-*/records.jsonl")).read_text().splitlines()
+    record = json.loads(line)
+    assert record["cell"]["model"] == "sum" and record["samples_ms"]

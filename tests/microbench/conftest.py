@@ -17,7 +17,7 @@ def pytest_configure(config):
     if getattr(option, "benchmark_only", False) and not getattr(option, "benchmark_json", None):
         folder = Path(os.environ.get("ECP_RESULTS", RESULTS))
         folder.mkdir(parents=True, exist_ok=True)
-        option.benchmark_json = (folder / "microbench.json").open("wb")
+        option.benchmark_json = str(folder / "microbench.json")
 
 
 def pytest_benchmark_update_json(config, benchmarks, output_json):
