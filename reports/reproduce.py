@@ -32,6 +32,9 @@ PHONE_BACKENDS = ("ecp-native", "mnn-opencl", "tvm-opencl", "tnn")
 STATE = "reproduce.json"
 # Seconds of a block beyond its inferences: process, import, load, steady state, reference check.
 BLOCK_OVERHEAD_S, QUICK_OVERHEAD_S = 9.0, 5.0
+ROOFLINE_S = 20.0
+# Steps whose command has no --resume: stopped, they start over.
+ONE_SHOT = ("ablation", "cache", "roofline")
 # Milliseconds per GMAC of a middling framework on a small machine, for models that no record has.
 MS_PER_GMAC = 9.0
 
@@ -80,7 +83,14 @@ def plan(asked: Asked, store: measured.Store, have: Callable[[], dict[str, str]]
     rows = [
         ("latency", "latency", "Tables 6 and 7, Figures 1 and 7", chosen, backends),
         ("memory", "memory", "Table 6", tuple(m for m in chosen if "base" in m) or chosen, ours),
-        ("profile", "profile", "Table 1, roofline", _profiled(chosen, asked.models), backends),
+        (
+            "profile",
+            "profile",
+            "Table 1, launches of the roofline",
+            _profiled(chosen, asked.models),
+            backends,
+        ),
+        ("roofline", "roofline", "the roofline's measured roof", () if phone else chosen[:1], ("ecp",)),
         ("ablation", "profile", "ablation", ("vit_tiny",) if not asked.models else chosen[:1], ("ecp",)),
         ("cache", "cache", "Table 6", tuple(m for m in chosen if "base" in m) or chosen, ("ecp",)),
         ("figure1", "latency", "Figure 1", wide, ours + tuple(b for b in backends if b == "onnxruntime")),
@@ -100,11 +110,14 @@ def plan(asked: Asked, store: measured.Store, have: Callable[[], dict[str, str]]
             "--precision",
             precision,
         ]
-        arguments += ["--ablate"] if name == "ablation" else ["--backends", ",".join(some)]
-        arguments += ["--quick"] if asked.quick else []
+        arguments += {"ablation": ["--ablate"], "roofline": []}.get(name, ["--backends", ",".join(some)])
+        arguments += ["--quick"] if asked.quick and name not in ("cache", "roofline") else []
         repeats = 6 if name == "ablation" else 1
-        seconds = repeats * _estimate(store, asked, command, models, some)
-        steps.append(Step(name, gives, tuple(arguments), seconds, name not in ("ablation", "cache")))
+        # The roofline is one process: a microbenchmark of seconds and one profiled model.
+        seconds = (
+            ROOFLINE_S if name == "roofline" else repeats * _estimate(store, asked, command, models, some)
+        )
+        steps.append(Step(name, gives, tuple(arguments), seconds, name not in ONE_SHOT))
     if asked.data is not None and "accuracy" in there:
         arguments = [
             "accuracy",

@@ -29,6 +29,8 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
     name = f"Latency on {device}, {precision}"
     if not cells:
         return Missing("latency", name, "no latency was recorded", f"nox -s latency -- --device {device}")
+    # Other sizes and ratios have a figure of their own (length).
+    cells = [c for c in cells if "@" not in c.model] or cells
     groups = by_model(cells)
     rows = [
         {
@@ -47,16 +49,21 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
     def draw(canvas: Canvas) -> None:
         axis = canvas.add_subplot()
         backends = sorted({c.backend for c in cells}, key=lambda b: (style.rank(b), b))
-        for backend in backends:
+        step = 0.7 / len(backends)
+        for k, backend in enumerate(backends):
             hollow = style.is_open(backend, backends)
-            mine = [(i, c) for i, some in enumerate(groups.values()) for c in some if c.backend == backend]
+            # Side by side, so that no framework hides another.
+            shift = (k - (len(backends) - 1) / 2) * step
+            mine = [
+                (i + shift, c) for i, some in enumerate(groups.values()) for c in some if c.backend == backend
+            ]
             axis.hlines(
                 [i for i, _ in mine],
                 [(c.ci or (c.value or 0,))[0] for _, c in mine],
                 [(c.ci or (c.value or 0,))[-1] for _, c in mine],
                 color=style.colour(backend),
-                linewidth=3,
-                alpha=0.35,
+                linewidth=2.5,
+                alpha=0.4,
             )
             axis.scatter(
                 [c.value or 0 for _, c in mine],
@@ -71,6 +78,9 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
             )
         axis.set_yticks(range(len(groups)), list(groups))
         axis.set_ylim(len(groups) - 0.5, -0.5)
+        axis.grid(axis="y", visible=False)
+        for i in range(1, len(groups)):
+            axis.axhline(i - 0.5, color=style.GRID, linewidth=0.6)
         axis.set_xscale("log")
         style.label_log_axis(axis)
         axis.set_xlabel("latency, ms (log scale; left is faster)")
@@ -86,7 +96,7 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
         f"Dot plot of latency per model and framework; ecp is fastest on {wins} of {len(groups)} models.",
         rows,
         draw,
-        (6.8, 0.34 * len(groups) + 1.3),
+        (6.8, max(0.34, 0.13 * len({c.backend for c in cells})) * len(groups) + 1.3),
         "speed",
     )
 

@@ -186,7 +186,7 @@ def _profile_view(cell: Measured) -> dict[str, Any] | None:
     split = profiles.split(cell)
     if split is None or not split.total_ms:
         return None
-    hooks = "" if split.overhead is None else f"; its hooks added {100 * split.overhead:.0f} %"
+    hooks = "" if split.overhead is None else f" (which took {100 * split.overhead:+.0f} % in time)"
     rows = [dict(r) for r in (profiles.launches(cell) or profiles.heaviest(cell))]
     most = max(split.classes.values(), default=1.0) or 1.0
     return {

@@ -43,6 +43,7 @@ def overview(b: Builder) -> None:
             counts.update(table.counts)
     audit_counts = audit_render.counts(b.audited)
     summary = pages.speed_summary(b.store)
+    plain = [r for r in summary if "@" not in r["model"]]
     faster = sum(r["verdict"] == "faster" for r in summary)
     tiles = [
         {"value": total, "label": "published numbers held as data"},
@@ -64,7 +65,8 @@ def overview(b: Builder) -> None:
         "index.html",
         title="Overview",
         tiles=tiles,
-        summary=summary,
+        summary=plain or summary,
+        other_summary=[r for r in summary if "@" in r["model"]] if plain else [],
         lead=lead,
         tables=b.shaped,
         audit_counts=audit_counts,

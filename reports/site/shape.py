@@ -86,6 +86,15 @@ def drawn(figure: Figure, svg: str, where: str) -> DrawnFigure:
     return DrawnFigure(figure.id, figure.title, figure.caption, list(figure.rows), svg, figure.group, where)
 
 
+# What the value of a metric is, where its name does not say so.
+SAID = {
+    "profile": "profile: time of layout work",
+    "roofline": "roofline: share of the roof's speed",
+    "limits": "limits: largest batch",
+    "train": "accuracy after training",
+}
+
+
 def model_file(model: str) -> str:
     """The model's page without its ending; empty for a microbenchmark (``peak:fma``), which is no model."""
     return "" if model.startswith("peak:") else slug(model)
@@ -96,7 +105,9 @@ def cell_row(cell: Measured) -> dict[str, Any]:
     error = cell.extra.get("max_abs_error")
     return {
         "anchor": cell.slug,
-        "metric": cell.metric,
+        "metric": SAID.get(cell.metric, cell.metric),
+        "device": cell.device or "any",
+        "device_file": slug(cell.device),
         "model": cell.model,
         "model_file": model_file(cell.model),
         "backend": cell.backend,

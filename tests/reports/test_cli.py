@@ -177,6 +177,23 @@ def test_a_failed_step_does_not_stop_the_others_and_an_absent_device_does(tmp_pa
         reproduce.run(asked(tmp_path / "other"), call=Harness(3), have=lambda: HAVE)
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_planned_command_is_one_that_the_harness_accepts(quick):
+    """Parsed by the harness's own command line, nothing is run."""
+    import typer
+
+    from bench.cli import make_app
+
+    group = typer.main.get_command(make_app())
+    steps = reproduce.plan(reproduce.Asked(quick=quick), measured.Store([]))
+    assert {"latency", "profile", "roofline", "ablation", "cache", "length"} <= {s.name for s in steps}
+    for step in steps:
+        name, *arguments = step.arguments
+        more = ["--resume"] if step.resumable else []
+        group.commands[name].make_context(name, [*arguments, "--out", "x", *more])
+        assert step.seconds > 0
+
+
 def test_estimates_use_records_and_skip_what_cannot_run(store):
     steps = {
         s.name: s
