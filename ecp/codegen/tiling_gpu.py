@@ -148,6 +148,8 @@ def tensor_tile(m: int, n: int, k: int, batch: int, norm: bool, s: Schedule) -> 
             whole = t.rows < 2 * max(16, m) and t.columns < 2 * max(16, n) and t.chunk < 2 * max(32, k)
             if 32 <= t.chunk <= 256 and mf * nf <= 16 and whole and bytes_ <= s.local_bytes:
                 found.append(t)
+    # Something for every shape and schedule.
+    found = found or [TensorTile(1, 2, 1, 1, max(2, s.wg[0] * s.wg[1] // 32), 16)]
     return min(found, key=lambda t: _tensor_cost(t, m, n, k, batch, norm, s))
 
 

@@ -1,147 +1,210 @@
 float ecp_exp_float(float given) {
-  const float x = fmin(fmax(given, (float)(-87.0f)), (float)(88.0f)) * 1.44269504f;
+  float x = select(given, (float)(-87.0f), given < (float)(-87.0f));
+  x = select(x, (float)(88.0f), x > (float)(88.0f)) * 1.44269504f;
   const float n = rint(x);
   const float r = x - n;
   float p = fma(r, (float)(0.0013266970636323094f), (float)(0.009675459936261177f));
   p = fma(p, r, (float)(0.05550742521882057f)); p = fma(p, r, (float)(0.24022121727466583f));
   p = fma(p, r, (float)(0.6931469440460205f)); p = fma(p, r, (float)(1.0000001192092896f));
-  return select(as_float(as_int(p) + (convert_int(n) << 23)), given, isnan(given));
+  return as_float(as_int(p) + (convert_int(n) << 23));
+}
+float ecp_shfl_xor(float v, uint m) {
+  float r; asm volatile("shfl.sync.bfly.b32 %0,%1,%2,31,0xffffffff;" : "=f"(r) : "f"(v), "r"(m)); return r;
 }
 
-__kernel 
-void attention_fc75aba5dd(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+__kernel __attribute__((reqd_work_group_size(256,1,1)))
+void attention_60fdcb81b1(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
-  int block = get_global_id(0);
-  const int head = get_global_id(1);
+  __local float4 mem[390];
+  const int lid = get_local_id(0);
+  int block = get_group_id(0);
+  const int head = get_group_id(1);
    {
-    const int first = block*1;
-    const int start = min(first, 4);
-    float qt[8]; float st[5];
+    __local float4* lq = mem + 0;
+    __local float4* lk = mem + 24;
+    __local float4* lv = mem + 120;
+    __local float4* lp = mem + 184;
+    __local float* peaks = (__local float*)(mem + 256);
+    __local float* sums = peaks + 256;
+    __local float* top = sums + 256, *total = top + 8, *shrink = total + 8;
+    if (lid < 8) {
+      top[lid] = -INFINITY; total[lid] = 0.0f;
+    }
+    for (int e = lid; e < 16; e += 256) {
+      const int i = e/2, c = e%2, row = min(block*8 + i, 4);
+      const float4 t1 = *(const __global float4*)(m0 + (c*4+head*40+row*8));
+      lq[i*3 + c] = t1;
+    }
+    float4 o[1][1];
+    #pragma unroll 1
     for (int i = 0; i < 1; ++i) {
-      const float t1 = m0[(head*40+start*8)];
-      qt[0 + i] = t1;
-      const float t2 = m0[(head*40+start*8+1)];
-      qt[1 + i] = t2;
-      const float t3 = m0[(head*40+start*8+2)];
-      qt[2 + i] = t3;
-      const float t4 = m0[(head*40+start*8+3)];
-      qt[3 + i] = t4;
-      const float t5 = m0[(head*40+start*8+4)];
-      qt[4 + i] = t5;
-      const float t6 = m0[(head*40+start*8+5)];
-      qt[5 + i] = t6;
-      const float t7 = m0[(head*40+start*8+6)];
-      qt[6 + i] = t7;
-      const float t8 = m0[(head*40+start*8+7)];
-      qt[7 + i] = t8;
+      #pragma unroll 1
+      for (int v = 0; v < 1; ++v) { o[i][v] = 0.0f; }
     }
-    float top0 = -INFINITY;
+    float4 rk[1], rv[1];
+    #pragma unroll 1
+    for (int j = 0; j < 1; ++j) if (lid + j*256 < 64) {
+      const int e = lid + j*256, c = e%2;
+      const int row = min(0*32 + e/2, 4);
+      const float4 t2 = (float4)(m1[(c*20+head*40+row)], m1[(c*20+head*40+row+5)], m1[(c*20+head*40+row+10)], m1[(c*20+head*40+row+15)]);
+      rk[j] = t2;
+    }
+    #pragma unroll 1
+    for (int j = 0; j < 1; ++j) if (lid + j*256 < 64) {
+      const int e = lid + j*256, c = e%2;
+      const int row = min(0*32 + e/2, 4);
+      const float4 t3 = *(const __global float4*)(m2 + (c*4+head*40+row*8));
+      rv[j] = t3;
+    }
+    for (int kt = 0; kt < 1; ++kt) {
+      #pragma unroll 1
+      for (int j = 0; j < 1; ++j) if (lid + j*256 < 64) {
+        const int e = lid + j*256;
+        lk[e/2*3 + e%2] = rk[j];
+      }
+      #pragma unroll 1
+      for (int j = 0; j < 1; ++j) if (lid + j*256 < 64) {
+        lv[lid + j*256] = rv[j];
+      }
+      barrier(CLK_LOCAL_MEM_FENCE);
+      if (kt + 1 < 1) {
+        #pragma unroll 1
+        for (int j = 0; j < 1; ++j) if (lid + j*256 < 64) {
+          const int e = lid + j*256, c = e%2;
+          const int row = min((kt + 1)*32 + e/2, 4);
+          const float4 t4 = (float4)(m1[(c*20+head*40+row)], m1[(c*20+head*40+row+5)], m1[(c*20+head*40+row+10)], m1[(c*20+head*40+row+15)]);
+          rk[j] = t4;
+        }
+        #pragma unroll 1
+        for (int j = 0; j < 1; ++j) if (lid + j*256 < 64) {
+          const int e = lid + j*256, c = e%2;
+          const int row = min((kt + 1)*32 + e/2, 4);
+          const float4 t5 = *(const __global float4*)(m2 + (c*4+head*40+row*8));
+          rv[j] = t5;
+        }
+      }
+       {
+        const int tx = lid%32, ty = lid/32;
+        float s[1][1];
+        #pragma unroll 1
+        for (int i = 0; i < 1; ++i) {
+          #pragma unroll 1
+          for (int v = 0; v < 1; ++v) { s[i][v] = 0.0f; }
+        }
+        #pragma unroll 4
+        for (int c = 0; c < 2; ++c) {
+          float4 a[1], b[1];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) a[i] = lq[(ty + i*8)*3 + c];
+          #pragma unroll 1
+          for (int v = 0; v < 1; ++v) b[v] = lk[(tx + v*32)*3 + c];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) {
+            #pragma unroll 1
+            for (int v = 0; v < 1; ++v) { s[i][v] = fma(a[i].s0, b[v].s0, s[i][v]); s[i][v] = fma(a[i].s1, b[v].s1, s[i][v]); s[i][v] = fma(a[i].s2, b[v].s2, s[i][v]); s[i][v] = fma(a[i].s3, b[v].s3, s[i][v]); }
+          }
+        }
+        #pragma unroll 1
+        for (int i = 0; i < 1; ++i) {
+          const int r = ty + i*8, query = min(block*8 + r, 4);
+          #pragma unroll 1
+          for (int v = 0; v < 1; ++v) {
+            const int c = tx + v*32, at = kt*32 + c, key = min(at, 4);
+            ((__local float*)lp)[r*36 + c] = at < 5 ? s[i][v] : -INFINITY;
+          }
+        }
+      }
+      barrier(CLK_LOCAL_MEM_FENCE);
+       {
+        const int r = lid/32, p = lid%32;
+        __local float* row = (__local float*)lp + r*36 + p;
+        float x[1], peak = top[r];
+        #pragma unroll 1
+        for (int j = 0; j < 1; ++j) {
+          x[j] = row[j*32];
+          peak = fmax(peak, x[j]);
+        }
+        peak = fmax(peak, ecp_shfl_xor(peak, 16));
+        peak = fmax(peak, ecp_shfl_xor(peak, 8));
+        peak = fmax(peak, ecp_shfl_xor(peak, 4));
+        peak = fmax(peak, ecp_shfl_xor(peak, 2));
+        peak = fmax(peak, ecp_shfl_xor(peak, 1));
+        const float base = fmax(peak, -FLT_MAX);
+        float sum = 0.0f;
+        #pragma unroll 1
+        for (int j = 0; j < 1; ++j) {
+          const float y = ecp_exp_float(x[j] - base);
+           {
+            sum += y; row[j*32] = y;
+          }
+        }
+        sum = (sum + ecp_shfl_xor(sum, 16));
+        sum = (sum + ecp_shfl_xor(sum, 8));
+        sum = (sum + ecp_shfl_xor(sum, 4));
+        sum = (sum + ecp_shfl_xor(sum, 2));
+        sum = (sum + ecp_shfl_xor(sum, 1));
+        if (p == 0) {
+          const float keep = ecp_exp_float(fmax(top[r], -FLT_MAX) - base);
+          total[r] = fma(total[r], keep, sum); shrink[r] = keep; top[r] = peak;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+      }
+       {
+        const int set = lid/64, tx = lid%2, ty = lid%64/2;
+        #pragma unroll 1
+        for (int i = 0; i < 1; ++i) {
+          #pragma unroll 1
+          for (int v = 0; v < 1; ++v) { o[i][v] *= shrink[min(ty + i*32, 7)]; }
+        }
+        #pragma unroll 4
+        for (int c = set*2; c < (set + 1)*2; ++c) {
+          float4 a[1];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) a[i] = lp[(min(ty + i*32, 7))*9 + c];
+          #pragma unroll 1
+          for (int v = 0; v < 1; ++v) {
+            const float4 b = lv[(c*4 + 0)*2 + tx + v*2];
+            #pragma unroll 1
+            for (int i = 0; i < 1; ++i) o[i][v] = fma((float4)(a[i].s0), b, o[i][v]);
+          }
+          #pragma unroll 1
+          for (int v = 0; v < 1; ++v) {
+            const float4 b = lv[(c*4 + 1)*2 + tx + v*2];
+            #pragma unroll 1
+            for (int i = 0; i < 1; ++i) o[i][v] = fma((float4)(a[i].s1), b, o[i][v]);
+          }
+          #pragma unroll 1
+          for (int v = 0; v < 1; ++v) {
+            const float4 b = lv[(c*4 + 2)*2 + tx + v*2];
+            #pragma unroll 1
+            for (int i = 0; i < 1; ++i) o[i][v] = fma((float4)(a[i].s2), b, o[i][v]);
+          }
+          #pragma unroll 1
+          for (int v = 0; v < 1; ++v) {
+            const float4 b = lv[(c*4 + 3)*2 + tx + v*2];
+            #pragma unroll 1
+            for (int i = 0; i < 1; ++i) o[i][v] = fma((float4)(a[i].s3), b, o[i][v]);
+          }
+        }
+      }
+      barrier(CLK_LOCAL_MEM_FENCE);
+    }
      {
-      float s0_0 = 0.0f;
-      float s1_0 = 0.0f;
-      float s2_0 = 0.0f;
-      float s3_0 = 0.0f;
-      float s4_0 = 0.0f;
-      const __global float* k0 = m1 + head*40;
-      const __global float* k1 = m1 + (head*40+1);
-      const __global float* k2 = m1 + (head*40+2);
-      const __global float* k3 = m1 + (head*40+3);
-      const __global float* k4 = m1 + (head*40+4);
-      #pragma unroll 4
-      for (int d = 0; d < 8; ++d) {
-        const float q0 = qt[d*1+0];
-        const float y0 = (float)(k0[d*5]);
-        s0_0 = fma(y0, q0, s0_0);
-        const float y1 = (float)(k1[d*5]);
-        s1_0 = fma(y1, q0, s1_0);
-        const float y2 = (float)(k2[d*5]);
-        s2_0 = fma(y2, q0, s2_0);
-        const float y3 = (float)(k3[d*5]);
-        s3_0 = fma(y3, q0, s3_0);
-        const float y4 = (float)(k4[d*5]);
-        s4_0 = fma(y4, q0, s4_0);
-      }
-      top0 = fmax(top0, s0_0);
-      st[(0)*1+0] = s0_0;
-      top0 = fmax(top0, s1_0);
-      st[(1)*1+0] = s1_0;
-      top0 = fmax(top0, s2_0);
-      st[(2)*1+0] = s2_0;
-      top0 = fmax(top0, s3_0);
-      st[(3)*1+0] = s3_0;
-      top0 = fmax(top0, s4_0);
-      st[(4)*1+0] = s4_0;
-    }
-    float total0 = 0.0f;
-    for (int j = 0; j < 5; ++j) {
-      const float e0 = ecp_exp_float(st[j*1+0] - top0);
-      total0 += e0;
-      st[j*1+0] = e0;
-    }
-    const float scale0 = 1.0f / total0;
-    for (int dt = 0; dt < 1; ++dt) {
-      float o0_0 = 0.0f;
-      float o1_0 = 0.0f;
-      float o2_0 = 0.0f;
-      float o3_0 = 0.0f;
-      float o4_0 = 0.0f;
-      float o5_0 = 0.0f;
-      float o6_0 = 0.0f;
-      float o7_0 = 0.0f;
-      const __global float* v0 = m2 + head*40;
-      const __global float* v1 = m2 + (head*40+1);
-      const __global float* v2 = m2 + (head*40+2);
-      const __global float* v3 = m2 + (head*40+3);
-      const __global float* v4 = m2 + (head*40+4);
-      const __global float* v5 = m2 + (head*40+5);
-      const __global float* v6 = m2 + (head*40+6);
-      const __global float* v7 = m2 + (head*40+7);
-      #pragma unroll 4
-      for (int j = 0; j < 5; ++j) {
-        const float p0 = st[j*1+0];
-        const float y0 = (float)(v0[j*8]);
-        o0_0 = fma(y0, p0, o0_0);
-        const float y1 = (float)(v1[j*8]);
-        o1_0 = fma(y1, p0, o1_0);
-        const float y2 = (float)(v2[j*8]);
-        o2_0 = fma(y2, p0, o2_0);
-        const float y3 = (float)(v3[j*8]);
-        o3_0 = fma(y3, p0, o3_0);
-        const float y4 = (float)(v4[j*8]);
-        o4_0 = fma(y4, p0, o4_0);
-        const float y5 = (float)(v5[j*8]);
-        o5_0 = fma(y5, p0, o5_0);
-        const float y6 = (float)(v6[j*8]);
-        o6_0 = fma(y6, p0, o6_0);
-        const float y7 = (float)(v7[j*8]);
-        o7_0 = fma(y7, p0, o7_0);
-      }
-      o0_0 *= scale0;
-      o1_0 *= scale0;
-      o2_0 *= scale0;
-      o3_0 *= scale0;
-      o4_0 *= scale0;
-      o5_0 *= scale0;
-      o6_0 *= scale0;
-      o7_0 *= scale0;
-      float ot[8];
-      ot[0] = o0_0;
-      ot[1] = o1_0;
-      ot[2] = o2_0;
-      ot[3] = o3_0;
-      ot[4] = o4_0;
-      ot[5] = o5_0;
-      ot[6] = o6_0;
-      ot[7] = o7_0;
+      const int set = lid/64, tx = lid%2, ty = lid%64/2;
+      #pragma unroll 1
       for (int i = 0; i < 1; ++i) {
-        m3[(head*40+start*8)] = ot[0 + i];
-        m3[(head*40+start*8+1)] = ot[1 + i];
-        m3[(head*40+start*8+2)] = ot[2 + i];
-        m3[(head*40+start*8+3)] = ot[3 + i];
-        m3[(head*40+start*8+4)] = ot[4 + i];
-        m3[(head*40+start*8+5)] = ot[5 + i];
-        m3[(head*40+start*8+6)] = ot[6 + i];
-        m3[(head*40+start*8+7)] = ot[7 + i];
+        #pragma unroll 1
+        for (int v = 0; v < 1; ++v) { if (ty + i*32 < 8 && 1) mem[set*16 + (ty + i*32)*2 + tx + v*2] = o[i][v]; }
+      }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int e = lid; e < 16; e += 256) {
+      const int r = e/2, c = e%2, query = block*8 + r;
+      if (query < 5) {
+        const float scale = top[r] == -INFINITY ? NAN : 1.0f / total[r];
+        const float4 sum = (mem[e] + mem[e + 16] + mem[e + 32] + mem[e + 48]) * scale;
+        const float4 t6 = sum;
+        *(__global float4*)(m3 + (c*4+head*40+query*8)) = t6;
       }
     }
   }

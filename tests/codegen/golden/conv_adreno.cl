@@ -1,10 +1,10 @@
 
-__kernel __attribute__((reqd_work_group_size(1,8,1)))
-void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+__kernel __attribute__((reqd_work_group_size(8,1,1)))
+void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
-  const int tx = get_local_id(0), ty = get_local_id(1);
+  const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
-  const int lid = ty*1 + tx;
+  const int tx = lid%1, ty = lid/1;
   float4 c0_0 = 0.0f, c0_1 = 0.0f;
   float4 c1_0 = 0.0f, c1_1 = 0.0f;
   float4 c2_0 = 0.0f, c2_1 = 0.0f;
@@ -57,10 +57,10 @@ void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1
     }
   }
   const int line0 = block*32 + ty*4 + 0;
-  if (line0 < 50) {
+   {
     const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t17 = vload4(0, m2 + vec0*4);
+    if (line0 < 50) {
+      const float4 t17 = *(const __global float4*)(m2 + vec0*4);
       const float4 t18 = c0_0 + t17;
       const float4 t19 = fmax(t18, (float4)(0.0f));
       const float4 t20 = t19;
@@ -70,8 +70,8 @@ void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1
       m3[(vec0*100+(line0/25)*200+(line0%25)+75)] = t20.s3;
     }
     const int vec1 = column*2 + tx + 1;
-     {
-      const float4 t21 = vload4(0, m2 + vec1*4);
+    if (line0 < 50) {
+      const float4 t21 = *(const __global float4*)(m2 + vec1*4);
       const float4 t22 = c0_1 + t21;
       const float4 t23 = fmax(t22, (float4)(0.0f));
       const float4 t24 = t23;
@@ -82,10 +82,10 @@ void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1
     }
   }
   const int line1 = block*32 + ty*4 + 1;
-  if (line1 < 50) {
+   {
     const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t25 = vload4(0, m2 + vec0*4);
+    if (line1 < 50) {
+      const float4 t25 = *(const __global float4*)(m2 + vec0*4);
       const float4 t26 = c1_0 + t25;
       const float4 t27 = fmax(t26, (float4)(0.0f));
       const float4 t28 = t27;
@@ -95,8 +95,8 @@ void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1
       m3[(vec0*100+(line1/25)*200+(line1%25)+75)] = t28.s3;
     }
     const int vec1 = column*2 + tx + 1;
-     {
-      const float4 t29 = vload4(0, m2 + vec1*4);
+    if (line1 < 50) {
+      const float4 t29 = *(const __global float4*)(m2 + vec1*4);
       const float4 t30 = c1_1 + t29;
       const float4 t31 = fmax(t30, (float4)(0.0f));
       const float4 t32 = t31;
@@ -107,10 +107,10 @@ void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1
     }
   }
   const int line2 = block*32 + ty*4 + 2;
-  if (line2 < 50) {
+   {
     const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t33 = vload4(0, m2 + vec0*4);
+    if (line2 < 50) {
+      const float4 t33 = *(const __global float4*)(m2 + vec0*4);
       const float4 t34 = c2_0 + t33;
       const float4 t35 = fmax(t34, (float4)(0.0f));
       const float4 t36 = t35;
@@ -120,8 +120,8 @@ void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1
       m3[(vec0*100+(line2/25)*200+(line2%25)+75)] = t36.s3;
     }
     const int vec1 = column*2 + tx + 1;
-     {
-      const float4 t37 = vload4(0, m2 + vec1*4);
+    if (line2 < 50) {
+      const float4 t37 = *(const __global float4*)(m2 + vec1*4);
       const float4 t38 = c2_1 + t37;
       const float4 t39 = fmax(t38, (float4)(0.0f));
       const float4 t40 = t39;
@@ -132,10 +132,10 @@ void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1
     }
   }
   const int line3 = block*32 + ty*4 + 3;
-  if (line3 < 50) {
+   {
     const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t41 = vload4(0, m2 + vec0*4);
+    if (line3 < 50) {
+      const float4 t41 = *(const __global float4*)(m2 + vec0*4);
       const float4 t42 = c3_0 + t41;
       const float4 t43 = fmax(t42, (float4)(0.0f));
       const float4 t44 = t43;
@@ -145,8 +145,8 @@ void conv_b246f91b00(__read_only image2d_t m0, __global const float* restrict m1
       m3[(vec0*100+(line3/25)*200+(line3%25)+75)] = t44.s3;
     }
     const int vec1 = column*2 + tx + 1;
-     {
-      const float4 t45 = vload4(0, m2 + vec1*4);
+    if (line3 < 50) {
+      const float4 t45 = *(const __global float4*)(m2 + vec1*4);
       const float4 t46 = c3_1 + t45;
       const float4 t47 = fmax(t46, (float4)(0.0f));
       const float4 t48 = t47;

@@ -1,22 +1,32 @@
+void ecp_copy16(uint to, const __global void* from, uint bytes) {
+  asm volatile("cp.async.cg.shared.global [%0],[%1],16,%2;" :: "r"(to), "l"(from), "r"(bytes) : "memory");
+}
+#define ECP_COMMIT() asm volatile("cp.async.commit_group;" ::: "memory")
+#define ECP_WAIT(n) asm volatile("cp.async.wait_group " #n ";" ::: "memory")
 
-__kernel __attribute__((reqd_work_group_size(2,16,1)))
-void conv_43adad822f(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+__kernel __attribute__((reqd_work_group_size(128,1,1)))
+void conv_21cf9fa170(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
-  const int tx = get_local_id(0), ty = get_local_id(1);
+  const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
-  const int lid = ty*2 + tx;
-  float4 c0_0 = 0.0f;
-  float4 c1_0 = 0.0f;
-  float4 c2_0 = 0.0f;
-  float4 c3_0 = 0.0f;
-  __local float4 at4[272], bt[32];
-  __local float* at = (__local float*)at4;
-  const __global float4* b = (const __global float4*)m0 + column*72;
-  for (int kt = 0; kt < 3; ++kt) {
-    for (int e = lid; e < 1024; e += 32) {
-      const int i = e%64, q = e/64, step = kt*16 + q;
-      const int row = min(block*64 + i, 49);
-      float a = 0.0f;
+  __local float4 mem[784] __attribute__((aligned(128)));
+  const uint base = (uint)(size_t)mem;
+  const int set = lid/8, tx = lid%2, ty = lid/2%4;
+  const __global uchar* b = (const __global uchar*)m0 + (size_t)column*2048;
+  float ra[2];
+   {
+    const uint to = base + (uint)((0)%4)*3136u;
+    #pragma unroll 1
+    for (int j = 0; j < 1; ++j) {
+      const int e = lid + j*128;
+      ecp_copy16(to + 1088u + e*16, b + (size_t)((0)*128 + e)*16, 16);
+    }
+    #pragma unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const int e = lid + j*128, i = e%4, q = e/4;
+      const int step = (0)*64 + q;
+      const int row = min(block*4 + i, 49);
+      ra[j] = 0.0f;
       if (step < 36) {
         float g1 = (0.0f);
         if ((uint)((((step/3)%3)+((row/5)%5)-1)) < 5u && (uint)(((step%3)+(row%5)-1)) < 5u) {
@@ -25,84 +35,118 @@ void conv_43adad822f(__global const float* restrict m0, __global const float* re
           const float t4 = m1[(t2*5+t3+(step/9)*25+(row/25)*100)];
           g1 = t4;
         }
-        a = g1;
+        ra[j] = g1;
       }
-      at[(q*1 + 0)*68 + i] = a;
     }
-    for (int e = lid; e < 32; e += 32) {
-      const int v = e%2, kb = kt*16 + e/2;
-      float4 x = 0.0f;
-      if (kb < 36) {
-        x = b[kb*2 + v];
-      }
-      bt[e] = x;
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    #pragma unroll 16
-    for (int kk = 0; kk < 16; ++kk) {
-      const float4 a0 = at4[kk*17 + ty*1 + 0];
-      const float4 b0 = bt[kk*2 + tx + 0];
-      c0_0 = fma((float4)(a0.s0), b0, c0_0);
-      c1_0 = fma((float4)(a0.s1), b0, c1_0);
-      c2_0 = fma((float4)(a0.s2), b0, c2_0);
-      c3_0 = fma((float4)(a0.s3), b0, c3_0);
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-  }
-  const int line0 = block*64 + ty*4 + 0;
-  if (line0 < 50) {
-    const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t5 = vload4(0, m2 + vec0*4);
-      const float4 t6 = c0_0 + t5;
-      const float4 t7 = fmax(t6, (float4)(0.0f));
-      const float4 t8 = t7;
-      m3[(vec0*100+(line0/25)*200+(line0%25))] = t8.s0;
-      m3[(vec0*100+(line0/25)*200+(line0%25)+25)] = t8.s1;
-      m3[(vec0*100+(line0/25)*200+(line0%25)+50)] = t8.s2;
-      m3[(vec0*100+(line0/25)*200+(line0%25)+75)] = t8.s3;
+    __local uchar* ta = (__local uchar*)mem + ((0)%4)*3136;
+    #pragma unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const int e = lid + j*128, i = e%4, q = e/4;
+      *(__local float*)(ta + i*272 + q*4) = ra[j];
     }
   }
-  const int line1 = block*64 + ty*4 + 1;
-  if (line1 < 50) {
-    const int vec0 = column*2 + tx + 0;
+  ECP_COMMIT();
+  ECP_COMMIT();
+  ECP_COMMIT();
+  float4 acc[1][1];
+  #pragma unroll 1
+  for (int i = 0; i < 1; ++i) {
+    #pragma unroll 1
+    for (int v = 0; v < 1; ++v) { acc[i][v] = 0.0f; }
+  }
+  for (int kt = 0; kt < 1; ++kt) {
+    ECP_WAIT(2);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const int next = kt + 3;
+    if (next < 1) {
+      const uint to = base + (uint)((next)%4)*3136u;
+      #pragma unroll 1
+      for (int j = 0; j < 1; ++j) {
+        const int e = lid + j*128;
+        ecp_copy16(to + 1088u + e*16, b + (size_t)((next)*128 + e)*16, 16);
+      }
+      #pragma unroll 2
+      for (int j = 0; j < 2; ++j) {
+        const int e = lid + j*128, i = e%4, q = e/4;
+        const int step = (next)*64 + q;
+        const int row = min(block*4 + i, 49);
+        ra[j] = 0.0f;
+        if (step < 36) {
+          float g5 = (0.0f);
+          if ((uint)((((step/3)%3)+((row/5)%5)-1)) < 5u && (uint)(((step%3)+(row%5)-1)) < 5u) {
+            const int t6 = (((step/3)%3)+((row/5)%5)-1);
+            const int t7 = ((step%3)+(row%5)-1);
+            const float t8 = m1[(t6*5+t7+(step/9)*25+(row/25)*100)];
+            g5 = t8;
+          }
+          ra[j] = g5;
+        }
+      }
+    }
+    ECP_COMMIT();
      {
-      const float4 t9 = vload4(0, m2 + vec0*4);
-      const float4 t10 = c1_0 + t9;
+      const int side = kt%4;
+      const __local float4* ta = mem + side*196;
+      const __local float4* tb = ta + 68;
+      #pragma unroll 1
+      for (int kk = 0; kk < 1; ++kk) {
+        float4 x[1];
+        #pragma unroll 1
+        for (int i = 0; i < 1; ++i) x[i] = ta[(ty + i*4)*17 + set*1 + kk];
+         {
+          const float4 y0 = tb[(set*4 + kk*4 + 0)*2 + tx + 0];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) { acc[i][0] = fma((float4)(x[i].s0), y0, acc[i][0]); }
+        }
+         {
+          const float4 y0 = tb[(set*4 + kk*4 + 1)*2 + tx + 0];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) { acc[i][0] = fma((float4)(x[i].s1), y0, acc[i][0]); }
+        }
+         {
+          const float4 y0 = tb[(set*4 + kk*4 + 2)*2 + tx + 0];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) { acc[i][0] = fma((float4)(x[i].s2), y0, acc[i][0]); }
+        }
+         {
+          const float4 y0 = tb[(set*4 + kk*4 + 3)*2 + tx + 0];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) { acc[i][0] = fma((float4)(x[i].s3), y0, acc[i][0]); }
+        }
+      }
+    }
+    if (next < 1) {
+      __local uchar* ta = (__local uchar*)mem + ((next)%4)*3136;
+      #pragma unroll 2
+      for (int j = 0; j < 2; ++j) {
+        const int e = lid + j*128, i = e%4, q = e/4;
+        *(__local float*)(ta + i*272 + q*4) = ra[j];
+      }
+    }
+  }
+  ECP_WAIT(0);
+  barrier(CLK_LOCAL_MEM_FENCE);
+   {
+    #pragma unroll 1
+    for (int i = 0; i < 1; ++i) {
+      #pragma unroll 1
+      for (int v = 0; v < 1; ++v) { mem[set*8 + (ty + i*4)*2 + tx + v*2] = acc[i][v]; }
+    }
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  #pragma unroll 2
+  for (int e = lid; e < 8; e += 128) {
+    const int line = block*4 + e/2, vec = column*2 + e%2;
+    const float4 sum = mem[e] + mem[e + 8] + mem[e + 16] + mem[e + 24] + mem[e + 32] + mem[e + 40] + mem[e + 48] + mem[e + 56] + mem[e + 64] + mem[e + 72] + mem[e + 80] + mem[e + 88] + mem[e + 96] + mem[e + 104] + mem[e + 112] + mem[e + 120];
+    if (line < 50) {
+      const float4 t9 = *(const __global float4*)(m2 + vec*4);
+      const float4 t10 = sum + t9;
       const float4 t11 = fmax(t10, (float4)(0.0f));
       const float4 t12 = t11;
-      m3[(vec0*100+(line1/25)*200+(line1%25))] = t12.s0;
-      m3[(vec0*100+(line1/25)*200+(line1%25)+25)] = t12.s1;
-      m3[(vec0*100+(line1/25)*200+(line1%25)+50)] = t12.s2;
-      m3[(vec0*100+(line1/25)*200+(line1%25)+75)] = t12.s3;
-    }
-  }
-  const int line2 = block*64 + ty*4 + 2;
-  if (line2 < 50) {
-    const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t13 = vload4(0, m2 + vec0*4);
-      const float4 t14 = c2_0 + t13;
-      const float4 t15 = fmax(t14, (float4)(0.0f));
-      const float4 t16 = t15;
-      m3[(vec0*100+(line2/25)*200+(line2%25))] = t16.s0;
-      m3[(vec0*100+(line2/25)*200+(line2%25)+25)] = t16.s1;
-      m3[(vec0*100+(line2/25)*200+(line2%25)+50)] = t16.s2;
-      m3[(vec0*100+(line2/25)*200+(line2%25)+75)] = t16.s3;
-    }
-  }
-  const int line3 = block*64 + ty*4 + 3;
-  if (line3 < 50) {
-    const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t17 = vload4(0, m2 + vec0*4);
-      const float4 t18 = c3_0 + t17;
-      const float4 t19 = fmax(t18, (float4)(0.0f));
-      const float4 t20 = t19;
-      m3[(vec0*100+(line3/25)*200+(line3%25))] = t20.s0;
-      m3[(vec0*100+(line3/25)*200+(line3%25)+25)] = t20.s1;
-      m3[(vec0*100+(line3/25)*200+(line3%25)+50)] = t20.s2;
-      m3[(vec0*100+(line3/25)*200+(line3%25)+75)] = t20.s3;
+      m3[(vec*100+(line/25)*200+(line%25))] = t12.s0;
+      m3[(vec*100+(line/25)*200+(line%25)+25)] = t12.s1;
+      m3[(vec*100+(line/25)*200+(line%25)+50)] = t12.s2;
+      m3[(vec*100+(line/25)*200+(line%25)+75)] = t12.s3;
     }
   }
 }

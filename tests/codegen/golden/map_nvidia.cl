@@ -1,11 +1,12 @@
 float4 ecp_exp_float4(float4 given) {
-  const float4 x = fmin(fmax(given, (float4)(-87.0f)), (float4)(88.0f)) * 1.44269504f;
+  float4 x = select(given, (float4)(-87.0f), given < (float4)(-87.0f));
+  x = select(x, (float4)(88.0f), x > (float4)(88.0f)) * 1.44269504f;
   const float4 n = rint(x);
   const float4 r = x - n;
   float4 p = fma(r, (float4)(0.0013266970636323094f), (float4)(0.009675459936261177f));
   p = fma(p, r, (float4)(0.05550742521882057f)); p = fma(p, r, (float4)(0.24022121727466583f));
   p = fma(p, r, (float4)(0.6931469440460205f)); p = fma(p, r, (float4)(1.0000001192092896f));
-  return select(as_float4(as_int4(p) + (convert_int4(n) << 23)), given, isnan(given));
+  return as_float4(as_int4(p) + (convert_int4(n) << 23));
 }
 
 __kernel 

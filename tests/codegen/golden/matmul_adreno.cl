@@ -11,12 +11,12 @@ float4 ecp_erf_float4(float4 x) {
   return x * p / q;
 }
 
-__kernel __attribute__((reqd_work_group_size(1,2,1)))
-void matmul_cf4e13e262(__read_only image2d_t m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+__kernel __attribute__((reqd_work_group_size(2,1,1)))
+void matmul_7da2d7e46a(__read_only image2d_t m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
-  const int tx = get_local_id(0), ty = get_local_id(1);
+  const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
-  const int lid = ty*1 + tx;
+  const int tx = lid%1, ty = lid/1;
   float4 c0_0 = 0.0f, c0_1 = 0.0f;
   float4 c1_0 = 0.0f, c1_1 = 0.0f;
   float4 c2_0 = 0.0f, c2_1 = 0.0f;
@@ -26,13 +26,13 @@ void matmul_cf4e13e262(__read_only image2d_t m0, __global const float* restrict 
   const int row2 = min(block*8 + ty*4 + 2, 4);
   const int row3 = min(block*8 + ty*4 + 3, 4);
   for (int step = 0; step < 3; ++step) {
-    const float4 t1 = vload4(0, m1 + (row0*12+step*4));
+    const float4 t1 = *(const __global float4*)(m1 + (row0*12+step*4));
     const float4 a0 = t1;
-    const float4 t2 = vload4(0, m1 + (row1*12+step*4));
+    const float4 t2 = *(const __global float4*)(m1 + (row1*12+step*4));
     const float4 a1 = t2;
-    const float4 t3 = vload4(0, m1 + (row2*12+step*4));
+    const float4 t3 = *(const __global float4*)(m1 + (row2*12+step*4));
     const float4 a2 = t3;
-    const float4 t4 = vload4(0, m1 + (row3*12+step*4));
+    const float4 t4 = *(const __global float4*)(m1 + (row3*12+step*4));
     const float4 a3 = t4;
      {
       const int kk = step*4 + 0;
@@ -72,79 +72,79 @@ void matmul_cf4e13e262(__read_only image2d_t m0, __global const float* restrict 
     }
   }
   const int line0 = block*8 + ty*4 + 0;
-  if (line0 < 5) {
+   {
     const int vec0 = column*2 + tx + 0;
-     {
+    if (line0 < 5) {
       const float4 t5 = c0_0;
-      const float4 t6 = vload4(0, m2 + vec0*4);
+      const float4 t6 = *(const __global float4*)(m2 + vec0*4);
       const float4 t7 = t5 + t6;
       const float4 t8 = 0.5f*t7*(1.0f+ecp_erf_float4(t7*0.70710678118f));
-      vstore4(t8, 0, m3 + (line0*8+vec0*4));
+      *(__global float4*)(m3 + (line0*8+vec0*4)) = t8;
     }
     const int vec1 = column*2 + tx + 1;
-     {
+    if (line0 < 5) {
       const float4 t9 = c0_1;
-      const float4 t10 = vload4(0, m2 + vec1*4);
+      const float4 t10 = *(const __global float4*)(m2 + vec1*4);
       const float4 t11 = t9 + t10;
       const float4 t12 = 0.5f*t11*(1.0f+ecp_erf_float4(t11*0.70710678118f));
-      vstore4(t12, 0, m3 + (line0*8+vec1*4));
+      *(__global float4*)(m3 + (line0*8+vec1*4)) = t12;
     }
   }
   const int line1 = block*8 + ty*4 + 1;
-  if (line1 < 5) {
+   {
     const int vec0 = column*2 + tx + 0;
-     {
+    if (line1 < 5) {
       const float4 t13 = c1_0;
-      const float4 t14 = vload4(0, m2 + vec0*4);
+      const float4 t14 = *(const __global float4*)(m2 + vec0*4);
       const float4 t15 = t13 + t14;
       const float4 t16 = 0.5f*t15*(1.0f+ecp_erf_float4(t15*0.70710678118f));
-      vstore4(t16, 0, m3 + (line1*8+vec0*4));
+      *(__global float4*)(m3 + (line1*8+vec0*4)) = t16;
     }
     const int vec1 = column*2 + tx + 1;
-     {
+    if (line1 < 5) {
       const float4 t17 = c1_1;
-      const float4 t18 = vload4(0, m2 + vec1*4);
+      const float4 t18 = *(const __global float4*)(m2 + vec1*4);
       const float4 t19 = t17 + t18;
       const float4 t20 = 0.5f*t19*(1.0f+ecp_erf_float4(t19*0.70710678118f));
-      vstore4(t20, 0, m3 + (line1*8+vec1*4));
+      *(__global float4*)(m3 + (line1*8+vec1*4)) = t20;
     }
   }
   const int line2 = block*8 + ty*4 + 2;
-  if (line2 < 5) {
+   {
     const int vec0 = column*2 + tx + 0;
-     {
+    if (line2 < 5) {
       const float4 t21 = c2_0;
-      const float4 t22 = vload4(0, m2 + vec0*4);
+      const float4 t22 = *(const __global float4*)(m2 + vec0*4);
       const float4 t23 = t21 + t22;
       const float4 t24 = 0.5f*t23*(1.0f+ecp_erf_float4(t23*0.70710678118f));
-      vstore4(t24, 0, m3 + (line2*8+vec0*4));
+      *(__global float4*)(m3 + (line2*8+vec0*4)) = t24;
     }
     const int vec1 = column*2 + tx + 1;
-     {
+    if (line2 < 5) {
       const float4 t25 = c2_1;
-      const float4 t26 = vload4(0, m2 + vec1*4);
+      const float4 t26 = *(const __global float4*)(m2 + vec1*4);
       const float4 t27 = t25 + t26;
       const float4 t28 = 0.5f*t27*(1.0f+ecp_erf_float4(t27*0.70710678118f));
-      vstore4(t28, 0, m3 + (line2*8+vec1*4));
+      *(__global float4*)(m3 + (line2*8+vec1*4)) = t28;
     }
   }
   const int line3 = block*8 + ty*4 + 3;
-  if (line3 < 5) {
+   {
     const int vec0 = column*2 + tx + 0;
-     {
+    if (line3 < 5) {
       const float4 t29 = c3_0;
-      const float4 t30 = vload4(0, m2 + vec0*4);
+      const float4 t30 = *(const __global float4*)(m2 + vec0*4);
       const float4 t31 = t29 + t30;
       const float4 t32 = 0.5f*t31*(1.0f+ecp_erf_float4(t31*0.70710678118f));
-      vstore4(t32, 0, m3 + (line3*8+vec0*4));
+      *(__global float4*)(m3 + (line3*8+vec0*4)) = t32;
     }
     const int vec1 = column*2 + tx + 1;
-     {
+    if (line3 < 5) {
       const float4 t33 = c3_1;
-      const float4 t34 = vload4(0, m2 + vec1*4);
+      const float4 t34 = *(const __global float4*)(m2 + vec1*4);
       const float4 t35 = t33 + t34;
       const float4 t36 = 0.5f*t35*(1.0f+ecp_erf_float4(t35*0.70710678118f));
-      vstore4(t36, 0, m3 + (line3*8+vec1*4));
+      *(__global float4*)(m3 + (line3*8+vec1*4)) = t36;
     }
   }
 }

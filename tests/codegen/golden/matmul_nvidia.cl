@@ -1,3 +1,8 @@
+void ecp_copy16(uint to, const __global void* from, uint bytes) {
+  asm volatile("cp.async.cg.shared.global [%0],[%1],16,%2;" :: "r"(to), "l"(from), "r"(bytes) : "memory");
+}
+#define ECP_COMMIT() asm volatile("cp.async.commit_group;" ::: "memory")
+#define ECP_WAIT(n) asm volatile("cp.async.wait_group " #n ";" ::: "memory")
 float4 ecp_erf_float4(float4 x) {
   x = clamp(x, (float4)(-4.0f), (float4)(4.0f));
   const float4 s = x * x;
@@ -11,95 +16,113 @@ float4 ecp_erf_float4(float4 x) {
   return x * p / q;
 }
 
-__kernel __attribute__((reqd_work_group_size(2,2,1)))
-void matmul_69fa6ff169(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+__kernel __attribute__((reqd_work_group_size(32,1,1)))
+void matmul_3cdbbc263c(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
-  const int tx = get_local_id(0), ty = get_local_id(1);
+  const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
-  const int lid = ty*2 + tx;
-  float4 c0_0 = 0.0f;
-  float4 c1_0 = 0.0f;
-  float4 c2_0 = 0.0f;
-  float4 c3_0 = 0.0f;
-  __local float4 at4[48], bt[32];
-  __local float* at = (__local float*)at4;
-  const __global float4* b = (const __global float4*)m0 + column*24;
+  __local float4 mem[644] __attribute__((aligned(128)));
+  const uint base = (uint)(size_t)mem;
+  const int set = lid/1, tx = lid%1, ty = lid/1%1;
+  const __global uchar* b = (const __global uchar*)m0 + (size_t)column*2048;
+   {
+    const uint to = base + (uint)((0)%4)*2576u;
+    #pragma unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const int e = lid + j*32;
+      ecp_copy16(to + 528u + e*16, b + (size_t)((0)*128 + e)*16, 16);
+    }
+    #pragma unroll 1
+    for (int j = 0; j < 1; ++j) {
+      const int i = lid/32 + j*1, q = lid%32;
+      const int step = (0)*32 + q;
+      const int row = block*1 + i;
+      const int last = min(step, 2);
+      ecp_copy16(to + i*528 + q*16, (m1 + (last*4+row*12)), (step < 3) ? 16 : 0);
+    }
+  }
+  ECP_COMMIT();
+  ECP_COMMIT();
+  ECP_COMMIT();
+  float4 acc[1][1];
+  #pragma unroll 1
+  for (int i = 0; i < 1; ++i) {
+    #pragma unroll 1
+    for (int v = 0; v < 1; ++v) { acc[i][v] = 0.0f; }
+  }
   for (int kt = 0; kt < 1; ++kt) {
-    for (int e = lid; e < 32; e += 4) {
-      const int i = e/4, q = e%4, step = kt*4 + q;
-      const int row = min(block*8 + i, 4);
-      float4 a = 0.0f;
-      if (step < 3) {
-        const float4 t1 = vload4(0, m1 + (row*12+step*4));
-        a = t1;
-      }
-      at[(q*4 + 0)*12 + i] = a.s0;
-      at[(q*4 + 1)*12 + i] = a.s1;
-      at[(q*4 + 2)*12 + i] = a.s2;
-      at[(q*4 + 3)*12 + i] = a.s3;
-    }
-    for (int e = lid; e < 32; e += 4) {
-      const int v = e%2, kb = kt*16 + e/2;
-      float4 x = 0.0f;
-      if (kb < 12) {
-        x = b[kb*2 + v];
-      }
-      bt[e] = x;
-    }
+    ECP_WAIT(2);
     barrier(CLK_LOCAL_MEM_FENCE);
-    #pragma unroll 16
-    for (int kk = 0; kk < 16; ++kk) {
-      const float4 a0 = at4[kk*3 + ty*1 + 0];
-      const float4 b0 = bt[kk*2 + tx + 0];
-      c0_0 = fma((float4)(a0.s0), b0, c0_0);
-      c1_0 = fma((float4)(a0.s1), b0, c1_0);
-      c2_0 = fma((float4)(a0.s2), b0, c2_0);
-      c3_0 = fma((float4)(a0.s3), b0, c3_0);
+    const int next = kt + 3;
+    if (next < 1) {
+      const uint to = base + (uint)((next)%4)*2576u;
+      #pragma unroll 4
+      for (int j = 0; j < 4; ++j) {
+        const int e = lid + j*32;
+        ecp_copy16(to + 528u + e*16, b + (size_t)((next)*128 + e)*16, 16);
+      }
+      #pragma unroll 1
+      for (int j = 0; j < 1; ++j) {
+        const int i = lid/32 + j*1, q = lid%32;
+        const int step = (next)*32 + q;
+        const int row = block*1 + i;
+        const int last = min(step, 2);
+        ecp_copy16(to + i*528 + q*16, (m1 + (last*4+row*12)), (step < 3) ? 16 : 0);
+      }
     }
-    barrier(CLK_LOCAL_MEM_FENCE);
-  }
-  const int line0 = block*8 + ty*4 + 0;
-  if (line0 < 5) {
-    const int vec0 = column*2 + tx + 0;
+    ECP_COMMIT();
      {
-      const float4 t2 = c0_0;
-      const float4 t3 = vload4(0, m2 + vec0*4);
-      const float4 t4 = t2 + t3;
-      const float4 t5 = 0.5f*t4*(1.0f+ecp_erf_float4(t4*0.70710678118f));
-      vstore4(t5, 0, m3 + (line0*8+vec0*4));
+      const int side = kt%4;
+      const __local float4* ta = mem + side*161;
+      const __local float4* tb = ta + 33;
+      #pragma unroll 1
+      for (int kk = 0; kk < 1; ++kk) {
+        float4 x[1];
+        #pragma unroll 1
+        for (int i = 0; i < 1; ++i) x[i] = ta[(ty + i*1)*33 + set*1 + kk];
+         {
+          const float4 y0 = tb[(set*4 + kk*4 + 0)*1 + tx + 0];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) { acc[i][0] = fma((float4)(x[i].s0), y0, acc[i][0]); }
+        }
+         {
+          const float4 y0 = tb[(set*4 + kk*4 + 1)*1 + tx + 0];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) { acc[i][0] = fma((float4)(x[i].s1), y0, acc[i][0]); }
+        }
+         {
+          const float4 y0 = tb[(set*4 + kk*4 + 2)*1 + tx + 0];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) { acc[i][0] = fma((float4)(x[i].s2), y0, acc[i][0]); }
+        }
+         {
+          const float4 y0 = tb[(set*4 + kk*4 + 3)*1 + tx + 0];
+          #pragma unroll 1
+          for (int i = 0; i < 1; ++i) { acc[i][0] = fma((float4)(x[i].s3), y0, acc[i][0]); }
+        }
+      }
     }
   }
-  const int line1 = block*8 + ty*4 + 1;
-  if (line1 < 5) {
-    const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t6 = c1_0;
-      const float4 t7 = vload4(0, m2 + vec0*4);
-      const float4 t8 = t6 + t7;
-      const float4 t9 = 0.5f*t8*(1.0f+ecp_erf_float4(t8*0.70710678118f));
-      vstore4(t9, 0, m3 + (line1*8+vec0*4));
+  ECP_WAIT(0);
+  barrier(CLK_LOCAL_MEM_FENCE);
+   {
+    #pragma unroll 1
+    for (int i = 0; i < 1; ++i) {
+      #pragma unroll 1
+      for (int v = 0; v < 1; ++v) { mem[set*1 + (ty + i*1)*1 + tx + v*1] = acc[i][v]; }
     }
   }
-  const int line2 = block*8 + ty*4 + 2;
-  if (line2 < 5) {
-    const int vec0 = column*2 + tx + 0;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  #pragma unroll 2
+  for (int e = lid; e < 1; e += 32) {
+    const int line = block*1 + e/1, vec = column*1 + e%1;
+    const float4 sum = mem[e] + mem[e + 1] + mem[e + 2] + mem[e + 3] + mem[e + 4] + mem[e + 5] + mem[e + 6] + mem[e + 7] + mem[e + 8] + mem[e + 9] + mem[e + 10] + mem[e + 11] + mem[e + 12] + mem[e + 13] + mem[e + 14] + mem[e + 15] + mem[e + 16] + mem[e + 17] + mem[e + 18] + mem[e + 19] + mem[e + 20] + mem[e + 21] + mem[e + 22] + mem[e + 23] + mem[e + 24] + mem[e + 25] + mem[e + 26] + mem[e + 27] + mem[e + 28] + mem[e + 29] + mem[e + 30] + mem[e + 31];
      {
-      const float4 t10 = c2_0;
-      const float4 t11 = vload4(0, m2 + vec0*4);
-      const float4 t12 = t10 + t11;
-      const float4 t13 = 0.5f*t12*(1.0f+ecp_erf_float4(t12*0.70710678118f));
-      vstore4(t13, 0, m3 + (line2*8+vec0*4));
-    }
-  }
-  const int line3 = block*8 + ty*4 + 3;
-  if (line3 < 5) {
-    const int vec0 = column*2 + tx + 0;
-     {
-      const float4 t14 = c3_0;
-      const float4 t15 = vload4(0, m2 + vec0*4);
-      const float4 t16 = t14 + t15;
-      const float4 t17 = 0.5f*t16*(1.0f+ecp_erf_float4(t16*0.70710678118f));
-      vstore4(t17, 0, m3 + (line3*8+vec0*4));
+      const float4 t1 = sum;
+      const float4 t2 = *(const __global float4*)(m2 + vec*4);
+      const float4 t3 = t1 + t2;
+      const float4 t4 = 0.5f*t3*(1.0f+ecp_erf_float4(t3*0.70710678118f));
+      *(__global float4*)(m3 + (line*8+vec*4)) = t4;
     }
   }
 }
