@@ -263,7 +263,7 @@ def _print(cells: list[dict[str, Any]], console: Console) -> None:
             (t for t in reversed(cell["extra"]["tries"]) if t["status"] == "measured"), {}
         )
         end = cell["extra"]["first_failure"]
-        why = f"batch {end['batch']}: {end['reason']}" if end else "largest batch asked"
+        why = f"batch {end['batch']}: {end['reason']}" if end else cell["reason"] or "largest batch asked"
         shown = [f"{last[k]:.0f}" if k in last else "" for k in ("ms", "peak_mib")]
         table.add_row(cell["model"], cell["backend"], str(cell["value"] or cell["status"]), *shown, why)
     console.print(table)
