@@ -122,7 +122,8 @@ def _open(
     path = folder / "variant.onnx"
     export(variant, path)
     begin = time.perf_counter()
-    bundle = ecp.compile(path, device=device, precision=precision, name=variant.name)
+    # Cold: the time is reported, and a variant made for one sweep is not worth a place in the cache.
+    bundle = ecp.compile(path, device=device, precision=precision, name=variant.name, cache=False)
     session = ecp.Session(bundle, device, threads)
     seconds = time.perf_counter() - begin
     size = variant.shape.image

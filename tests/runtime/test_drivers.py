@@ -67,11 +67,10 @@ os._exit(0)
 
 @pytest.mark.parametrize("order", [("local-cpu", "local-pocl"), ("local-pocl", "local-cpu")])
 def test_second_device_of_another_driver_works_too(order: tuple[str, str]) -> None:
-    for name in order:
-        try:
-            resolve(name)
-        except DeviceError as error:
-            pytest.skip(str(error))
+    icd.setup()
+    for library in ("libintelocl", "libpocl"):
+        if not any(library in text for text in icd.drivers().values()):
+            pytest.skip(f"{library} is not installed")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *order], capture_output=True, text=True, timeout=120, check=True
     )
@@ -80,7 +79,6 @@ def test_second_device_of_another_driver_works_too(order: tuple[str, str]) -> No
     first, second = order
     assert out[first] == [first, [library[first]], [0, 1, 2, 3]]
     assert out[second] == [second, ["libintelocl", "libpocl"], [0, 1, 2, 3]]
-    icd.setup()
     assert out["vendors"] == sorted(icd.drivers()), "children of the process must see every driver"
 
 
