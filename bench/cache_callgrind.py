@@ -30,7 +30,8 @@ from ecp.errors import EcpError
 OCCURRENCES = 2
 EVENTS = ("Ir", "Dr", "Dw", "I1mr", "D1mr", "D1mw", "ILmr", "DLmr", "DLmw")
 KERNEL = re.compile(r"^_pocl_kernel_(.+)_workgroup")
-TIMEOUT_S = 3600.0
+# Wall time of one simulated run: long, because the simulation shares its processor with whatever else runs.
+TIMEOUT_S = 6 * 3600.0
 
 
 @dataclass
