@@ -92,6 +92,49 @@ def explain(
     out.print(", ".join(f"{count} {fate}" for fate, count in summary(lines).items()))
 
 
+@app.command(epilog="Example: python -m ecp layouts vit.onnx --device local-cpu")
+def layouts(
+    model: Annotated[Path | None, typer.Argument(help="ONNX file")] = None,
+    device: Device = "local",
+    precision: Precision = "fp32",
+    turns: Annotated[int, typer.Option(help="turns in which the candidates of an edge are timed")] = 15,
+    dim: Dim = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="measure the cost model's constants instead")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Time every candidate layout of every distinct edge, and correlate with what the cost model predicts."""
+    from ecp.runtime.devices import resolve
+
+    target = resolve(device)
+    if calibrate:
+        from ecp.tune.layoutprobe import calibrate as measure_row
+
+        print(json.dumps(asdict(measure_row(target))) if as_json else measure_row(target))
+        return
+    if model is None:
+        raise UsageError("layouts needs a MODEL.onnx (or --calibrate)")
+    from ecp.frontend.onnx import import_onnx
+    from ecp.tune.layouts import Study, correlation
+
+    study = Study(import_onnx(model, dims=_dims(dim)), target, precision)
+    table = Table("edge", "times", "candidate", "predicted us", "measured us", title=model.name)
+    for edge in study.edges:
+        study.measure(edge, turns)
+        for i, (predicted, ms) in enumerate(zip(edge.choice.predicted, edge.medians)):
+            name = edge.values[0] if i == 0 else ""
+            mark = f"{i}{' (rule)' if i == 0 else ''}{' (chosen)' if i == edge.choice.best else ''}"
+            table.add_row(name, str(len(edge.values)), mark, f"{predicted / 1e3:.1f}", f"{ms * 1e3:.1f}")
+    found = correlation(study.edges)
+    if as_json:
+        print(json.dumps({**found, "edges_measured": [e.as_dict() for e in study.edges]}))
+        return
+    out.print(table)
+    for key, value in found.items():
+        out.print(f"{key}: {value if not isinstance(value, float) else round(value, 4)}")
+
+
 @app.command(epilog="Example: python -m ecp run vit.bundle --check")
 def run(
     bundle: Annotated[Path, typer.Argument(help="folder of a bundle")],

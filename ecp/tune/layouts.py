@@ -46,6 +46,14 @@ class Edge:
         """Median milliseconds of every candidate."""
         return [float(np.median(m)) for m in self.measured]
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        views = [[[[d.radix, d.stride] for d in a] for a in v.axes] for v in self.choice.views]
+        return {
+            "values": self.values, "candidates": views, "predicted_ns": list(self.choice.predicted),
+            "best": self.choice.best, "measured_ms": self.measured,
+        }  # fmt: skip
+
 
 class Study:
     """The distinct edges of one model with more than one candidate layout."""
@@ -100,7 +108,7 @@ class Study:
         touched = set(_touching(placed.graph, set(values)))
         nodes = tuple(n for n in placed.graph.nodes if n.op != "Fused" or n.name in touched)
         part = replace(placed, graph=replace(placed.graph, nodes=nodes))
-        session = Session(_bundle(self.canonical, part, self.device, self.precision), device=self.device)
+        session = Session(bundle_of(self.canonical, part, self.device, self.precision), device=self.device)
         session.stage({p["name"]: np.zeros(p["shape"], p["dtype"]) for p in session.bundle.plan["inputs"]})
         return session
 
@@ -123,7 +131,8 @@ def _inputs(node: Node) -> tuple[str, ...]:
     return (*node.inputs, *node.attrs["body"].inputs)
 
 
-def _bundle(canonical: Graph, placed: Placement, device: OpenCLDevice, precision: str) -> Bundle:
+def bundle_of(canonical: Graph, placed: Placement, device: OpenCLDevice, precision: str) -> Bundle:
+    """A bundle of placed launches with the shipped schedule, for timing."""
     schedule: Schedule = schedule_for(device.device_class, int(device.handle.native_vector_width_float or 16))
     plan, sources, pools = lower(canonical, placed, schedule, precision)
     plan.update(format="ecp-bundle", version=1, device_class=device.device_class, precision=precision)
@@ -134,8 +143,8 @@ def correlation(edges: list[Edge]) -> dict[str, Any]:
     """Spearman's rank correlation between predicted and measured time of the candidates, within their edges.
 
     ``rank_correlation`` pools all candidates, each as the logarithm of its time over the edge's geometric mean (sizes
-    of edges cancel); ``by_edge`` is one number an edge. ``regret``: measured time of the predicted best over
-    the measured best, all edges together; ``regret_of_rule``: the same for the rule's layout.
+    of edges cancel); ``by_edge`` is one number an edge, ``mean_by_edge`` their mean. ``regret``: measured time of the
+    predicted best over the measured best, all edges together; ``regret_of_rule``: the same for the rule's layout.
     """
     predicted, measured, by_edge = [], [], []
     chosen = rule = best = 0.0
@@ -151,6 +160,7 @@ def correlation(edges: list[Edge]) -> dict[str, Any]:
     result = spearmanr(predicted, measured)
     return {
         "edges": len(edges), "candidates": len(predicted), "rank_correlation": float(result.statistic),
-        "p": float(result.pvalue), "by_edge": by_edge,
+        "p": float(result.pvalue),
+        "mean_by_edge": float(np.mean([r for r in by_edge if r is not None])), "by_edge": by_edge,
         "regret": chosen / best, "regret_of_rule": rule / best,
     }  # fmt: skip
