@@ -270,26 +270,32 @@ class _Rows:
                 k.emit(f"top{i} = {larger(f'top{i}', tail)};")
 
     def _softmax(self) -> None:
-        """Exponentials in place and 1/sum per query; a row that is masked out entirely gives NaN, as it must."""
-        k, vec = self.k, self.vec
+        """Exponentials in place and 1/sum per query; a row that is masked out entirely gives NaN, as it must.
+
+        A loop over the rows: unrolled, it would be half of the kernel's text and most of its build time.
+        """
+        k, vec, rows = self.k, self.vec, len(self.here)
         e = exp(k, self.f)
         full, rest = divmod(self.keys, vec)
-        for i in range(len(self.here)):
-            peak = horizontal(k, f"top{i}", vec, "fmax")
-            k.emit(f"{self.f} total{i} = 0.0f;")
+        k.emit(f"float tops[{rows * vec}], scale[{rows}];")
+        for i in range(rows):
+            k.emit(f"vstore{vec}(top{i}, {i}, tops);")
+        with k.block(f"for (int i = 0; i < {rows}; ++i)"):
+            k.emit(f"float* row = st + i*{self.pitch};")
+            k.emit(f"const {self.f} top = vload{vec}(i, tops);")
+            peak = horizontal(k, "top", vec, "fmax")
+            k.emit(f"{self.f} total = 0.0f;")
             with k.block(f"for (int j = 0; j < {full}; ++j)"):
-                at = f"st + {i * self.pitch} + j*{vec}"
-                k.emit(f"const {self.f} e = {e}(vload{vec}(0, {at}) - {peak});")
-                k.emit(f"total{i} += e;")
-                k.emit(f"vstore{vec}(e, 0, {at});")
+                k.emit(f"const {self.f} e = {e}(vload{vec}(j, row) - {peak});")
+                k.emit("total += e;")
+                k.emit(f"vstore{vec}(e, j, row);")
             if rest:
-                at = f"st + {i * self.pitch + full * vec}"
-                name = k.define(self.f, f"{e}(vload{vec}(0, {at}) - {peak})")
+                name = k.define(self.f, f"{e}(vload{vec}({full}, row) - {peak})")
                 # Lanes past the last key are not part of the sum, and no value is read for them.
                 lanes = ", ".join(f"{name}.s{n:x}" if n < rest else "0.0f" for n in range(vec))
-                k.emit(f"total{i} += ({self.f})({lanes});")
-                k.emit(f"vstore{vec}({name}, 0, {at});")
-            k.emit(f"const float scale{i} = 1.0f / {horizontal(k, f'total{i}', vec, '+')};")
+                k.emit(f"total += ({self.f})({lanes});")
+                k.emit(f"vstore{vec}({name}, {full}, row);")
+            k.emit(f"scale[i] = 1.0f / {horizontal(k, 'total', vec, '+')};")
 
     def _weighted_sum(self) -> None:
         """out[query][d] = scale * sum_key st[query][key] * v[key][d]."""
@@ -315,7 +321,7 @@ class _Rows:
             reader = Reader(self.env, k, vec)
             for i in range(len(self.here)):
                 for v in range(self.dv):
-                    name = k.define(self.f, f"o{i}_{v} * scale{i}")
+                    name = k.define(self.f, f"o{i}_{v} * scale[{i}]")
                     row = self.here[i]
                     row.values.finish(
                         reader, name, [*row.values.outer(), row.at, first + v * vec + lane(vec)]

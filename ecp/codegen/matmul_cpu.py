@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from ecp.codegen.contraction import Contraction
+from ecp.codegen.hints import PREFETCH
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.packing import packed_buffer
@@ -25,17 +26,6 @@ from ecp.codegen.schedule import Schedule
 from ecp.index.expr import Expr, Var, var, wrap
 from ecp.index.maps import broadcast, delinearize, linearize
 from ecp.ir.graph import Node
-
-# A hint where the driver's compiler has one; nothing elsewhere.
-PREFETCH = """#ifdef __has_builtin
-#if __has_builtin(__builtin_prefetch)
-#define PREFETCH(p) __builtin_prefetch((const void*)(size_t)(p), 0, 2)
-#endif
-#endif
-#ifndef PREFETCH
-#define PREFETCH(p)
-#endif
-"""
 
 
 @dataclass(frozen=True)

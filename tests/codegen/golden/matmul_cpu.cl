@@ -12,12 +12,16 @@ float8 ecp_erf_float8(float8 x) {
 }
 
 __kernel __attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))
-void matmul_8fe65ef075(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+void matmul_a7e5b59237(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
-  const int column = get_global_id(0), block = get_global_id(1);
+  const int unit = get_global_id(0);
+  const int split = unit % 1, group = unit / 1 % 1;
+  const int block = unit / 1;
+  const int begin = block*1 + split*1;
+  const int end = min(min(begin + 1, (block+1)*1), 1);
    {
-    for (int panel = column*1; panel < min((column+1)*1, 1); ++panel) {
-      for (int tile = block*1; tile < min((block+1)*1, 1); ++tile) {
+    for (int panel = group*1; panel < min((group+1)*1, 1); ++panel) {
+      for (int tile = begin; tile < end; ++tile) {
         const int r0 = min(tile*5 + 0, 4);
         const __global float* a0 = m0 + r0*12;
         const int r1 = min(tile*5 + 1, 4);
