@@ -9,7 +9,8 @@ from ecp.compiler import compile_onnx
 from ecp.runtime.session import Session
 from tests.codegen.conftest import find
 
-pytestmark = pytest.mark.slow
+# The time limit is for a machine that builds dozens of kernels while it does other things.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SIZES = ("tiny", "small", "base")
 VITS = [f"{prefix}vit_{size}" for prefix in ("", "ecp_") for size in SIZES]
