@@ -21,8 +21,8 @@ from ecp.passes.storage import Storage
 # Rows shorter than this are a work-item's own business; more rows than this occupy all cores by themselves.
 SHORTEST = 4096
 MOST_ROWS = 8
-# Work-items of a launch: each reads a whole row for its statistics.
-WORKERS = 2
+# Each work-item reads a whole row for its statistics, so more of them gain little.
+MOST_WORKERS = 8
 
 # Blocks of 1024 stay in L1 for their second pass; merging mean and square sum of blocks does not cancel.
 STATISTICS = """float2 ecp_statistics_NAME(const __global TYPE* x, int count) {
@@ -79,7 +79,8 @@ def emit_long_norm(env: Env, schedule: Schedule, node: Node, anchor: Node) -> La
         env, [v for n in body.nodes for v in (*n.inputs, *n.outputs)], shape[order[-1]], schedule.vec
     )
     total = count // width
-    share = -(-total // WORKERS)
+    workers = min(schedule.workers, MOST_WORKERS)
+    share = -(-total // workers)
     data = kernel.argument(source.buffer, dtype)
     kernel.emit("const int item = get_global_id(0);")
     with kernel.block(f"for (int row = 0; row < {rows}; ++row)"):
@@ -92,7 +93,7 @@ def emit_long_norm(env: Env, schedule: Schedule, node: Node, anchor: Node) -> La
             reader = _Normalised(env, kernel, width, anchor)
             reader.store(value, coords, reader.compute(env.made[value], value, coords))
     kernel.flops = 5 * rows * count
-    return kernel.finish((WORKERS,), (1,))
+    return kernel.finish((workers,), (1,))
 
 
 def _coordinates(shape: tuple[int, ...], order: list[int], rows: int, width: int) -> list[Expr]:
