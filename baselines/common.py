@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from baselines.base import RunConfig, Unsupported
 from ecp.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    import onnx
 
 BUSY_SHARE = 0.05
 """A thread counts as busy when it used at least this share of the busiest thread's CPU time."""
@@ -53,18 +56,31 @@ def read_interface(onnx_path: Path) -> Interface:
         raise ModelError(f"{onnx_path}: not a readable ONNX file ({exc})") from exc
     weights = {i.name for i in graph.initializer}
 
-    def port(value: onnx.ValueInfoProto) -> Port:
+    def port(value: onnx.ValueInfoProto, inferred: Mapping[str, tuple[int, ...]]) -> Port:
         dims = value.type.tensor_type.shape.dim
+        shape = tuple(d.dim_value for d in dims)
         if any(d.WhichOneof("value") != "dim_value" or d.dim_value <= 0 for d in dims):
-            raise ModelError(
-                f"{onnx_path}: {value.name} has an unknown dimension; export it with a fixed shape"
-            )
+            if value.name not in inferred:
+                raise ModelError(
+                    f"{onnx_path}: {value.name} has an unknown dimension; export it with a fixed shape"
+                )
+            shape = inferred[value.name]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        return Port(value.name, tuple(d.dim_value for d in dims), np.dtype(dtype).name)
+        return Port(value.name, shape, np.dtype(dtype).name)
 
-    return Interface(
-        tuple(port(v) for v in graph.input if v.name not in weights), tuple(port(v) for v in graph.output)
-    )
+    inputs = tuple(port(v, {}) for v in graph.input if v.name not in weights)
+    return Interface(inputs, tuple(port(v, _output_shapes(onnx_path, graph)) for v in graph.output))
+
+
+def _output_shapes(onnx_path: Path, graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """Shapes of outputs that the file leaves symbolic although its inputs fix them (Swin's windows do this)."""
+    dims = [d for v in graph.output for d in v.type.tensor_type.shape.dim]
+    if all(d.WhichOneof("value") == "dim_value" and d.dim_value > 0 for d in dims):
+        return {}
+    from ecp.frontend.onnx import import_onnx
+
+    typed = import_onnx(onnx_path)
+    return {name: typed.types[name].shape for name in typed.outputs}
 
 
 def check_feeds(interface: Interface, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
