@@ -22,17 +22,19 @@ GRID_METRICS = {"latency": "Latency", "memory": "Peak memory"}
 
 
 def speed_summary(store: Store) -> list[dict[str, Any]]:
-    """Per device, precision and model: ecp beside the fastest other framework."""
+    """Per device, precision and model: ecp beside the fastest other framework, both from the run that measured the
+    other: times of different runs are times of different minutes."""
     groups: dict[tuple[str, str, str], list[Measured]] = {}
     for cell in store.find(metric="latency"):
         if cell.ok:
             groups.setdefault((cell.device, cell.precision, cell.model), []).append(cell)
     rows = []
     for (device, precision, model), cells in groups.items():
-        ours = min((c for c in cells if c.backend in FRAMEWORKS["ecp"]), key=_value, default=None)
-        other = min((c for c in cells if not is_ours(c.backend)), key=_value, default=None)
-        if ours is None or other is None:
+        others = sorted((c for c in cells if not is_ours(c.backend)), key=_value)
+        pair = next(((ours, c) for c in others if (ours := _beside(store, c)) is not None), None)
+        if pair is None:
             continue
+        ours, other = pair
         verdict = {1: "slower", -1: "faster", 0: "level"}[side(bounds(ours), bounds(other))]
         rows.append(
             {
@@ -49,6 +51,13 @@ def speed_summary(store: Store) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda r: (r["device"], r["precision"], float(r["ours"])))
+
+
+def _beside(store: Store, other: Measured) -> Measured | None:
+    """The fastest ecp cell of the same run, device, precision and model."""
+    keys = ("run", "device", "precision", "model", "metric", "variant")
+    same = (c for c in store.cells if c.ok and all(getattr(c, k) == getattr(other, k) for k in keys))
+    return min((c for c in same if c.backend in FRAMEWORKS["ecp"]), key=_value, default=None)
 
 
 def _value(cell: Measured) -> float:
