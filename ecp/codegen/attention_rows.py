@@ -283,19 +283,19 @@ class _Rows:
         with k.block(f"for (int i = 0; i < {rows}; ++i)"):
             k.emit(f"float* row = st + i*{self.pitch};")
             k.emit(f"const {self.f} top = vload{vec}(i, tops);")
-            peak = horizontal(k, "top", vec, "fmax")
+            k.emit(f"const float peak = {horizontal('top', vec, 'fmax')};")
             k.emit(f"{self.f} total = 0.0f;")
             with k.block(f"for (int j = 0; j < {full}; ++j)"):
-                k.emit(f"const {self.f} e = {e}(vload{vec}(j, row) - {peak});")
+                k.emit(f"const {self.f} e = {e}(vload{vec}(j, row) - peak);")
                 k.emit("total += e;")
                 k.emit(f"vstore{vec}(e, j, row);")
             if rest:
-                name = k.define(self.f, f"{e}(vload{vec}({full}, row) - {peak})")
+                name = k.define(self.f, f"{e}(vload{vec}({full}, row) - peak)")
                 # Lanes past the last key are not part of the sum, and no value is read for them.
                 lanes = ", ".join(f"{name}.s{n:x}" if n < rest else "0.0f" for n in range(vec))
                 k.emit(f"total += ({self.f})({lanes});")
                 k.emit(f"vstore{vec}({name}, {full}, row);")
-            k.emit(f"scale[i] = 1.0f / {horizontal(k, 'total', vec, '+')};")
+            k.emit(f"scale[i] = 1.0f / {horizontal('total', vec, '+')};")
 
     def _weighted_sum(self) -> None:
         """out[query][d] = scale * sum_key st[query][key] * v[key][d]."""

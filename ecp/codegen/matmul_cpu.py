@@ -286,10 +286,10 @@ class _Product:
         k.emit(f"float* x = rows + i*{pitch};")
         k.emit(f"{f} v = 0.0f;")
         k.emit(f"for (int s = 0; s < {steps}; ++s) v += {load};")
-        k.emit(f"const float mean = {horizontal(k, 'v', width, '+')} / {c.k}.0f;")
+        k.emit(f"const float mean = {horizontal('v', width, '+')} / {c.k}.0f;")
         k.emit("v = 0.0f;")
         k.emit(f"for (int s = 0; s < {steps}; ++s) {{ const {f} d = {load} - mean; v = fma(d, d, v); }}")
-        variance = f"{horizontal(k, 'v', width, '+')} / {c.k}.0f"
+        variance = f"{horizontal('v', width, '+')} / {c.k}.0f"
         k.emit(f"const float rstd = 1.0f / sqrt({variance} + {float(c.norm.attrs['epsilon'])!r}f);")
         reader = Reader(self.env, k, width)
         with k.block(f"for (int s = 0; s < {steps}; ++s)"):

@@ -196,7 +196,9 @@ class Product:
         k.emit(f"{part}[lid] = {'+'.join(f'{v}.s{j}' for j in range(w)) if w > 1 else v};")
         k.emit(BARRIER)
         k.emit(f"float {total} = 0.0f;")
-        k.emit(f"for (int q = 0; q < {share}; ++q) {total} += {part}[lid - p + q];")
+        # An incomplete last team adds its neighbours' parts: its sum is not used, but must not leave the array.
+        at = "lid - p + q" if self.items % share == 0 else f"min(lid - p + q, {self.items - 1})"
+        k.emit(f"for (int q = 0; q < {share}; ++q) {total} += {part}[{at}];")
 
     def finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
         """Bias, activation, residual and store of the elements ``text`` at row ``m``, columns ``n``."""

@@ -326,17 +326,17 @@ def lane_stride(address: Expr, lane_var: Var) -> tuple[int | None, Expr]:
     return (stride if linear else None), rest
 
 
-def horizontal(kernel: Kernel, vector: str, width: int, op: str) -> str:
+def horizontal(vector: str, width: int, op: str) -> str:
     """C expression of all lanes of a float vector combined: ``op`` is an infix operator or a function's name.
 
-    By halves: a chain over the lanes would cost their number times the latency of an addition.
+    A balanced tree: a chain over the lanes would cost their number times the latency of an addition. By lanes and
+    not by ``.lo`` and ``.hi``, whose shuffles Oclgrind takes for reads of what was never written.
     """
-    while width > 1:
-        width //= 2
-        low, high = (f"{vector}.lo", f"{vector}.hi") if width > 1 else (f"{vector}.s0", f"{vector}.s1")
-        text = f"{low} {op} {high}" if op in ("+", "*") else f"{op}({low}, {high})"
-        vector = kernel.define(f"float{width}" if width > 1 else "float", text)
-    return vector
+    parts = [f"{vector}.s{i:x}" for i in range(width)] if width > 1 else [vector]
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2])
+        parts = [f"({x} {op} {y})" if op in ("+", "*") else f"{op}({x}, {y})" for x, y in pairs]
+    return parts[0]
 
 
 def forward(
