@@ -28,6 +28,7 @@ OWN: dict[str, Any] = {"venv_backend": "none", "requires": ["env"]}
 COMMANDS = {
     "devices": ("bench", "bench/devices_command.py", "List devices: what is reachable, and why not."),
     "latency": ("bench", "bench/latency.py", "Latency of models x backends: the main command."),
+    "versus": ("bench", "bench/versus.py", "Ratios: contenders loaded at once, taking turns."),
     "memory": ("bench", "bench/memory.py", "Peak memory of models x backends."),
     "cache": ("bench", "bench/cache.py", "Cache misses by source."),
     "profile": ("bench", "bench/profile.py", "Time per operator, layout work against computation."),

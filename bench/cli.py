@@ -19,6 +19,7 @@ from ecp.errors import EcpError
 COMMAND_MODULES = (
     "bench.devices_command",
     "bench.latency",
+    "bench.versus",
     "bench.memory",
     "bench.cache",
     "bench.profile",

@@ -1,8 +1,8 @@
-"""One pair in two fresh processes that take turns: A B B A, B A A B, ... (the worker's side: :mod:`bench.turns`).
+"""Fresh processes that take turns: A B C C B A, B C A A C B, ... (the worker's side: :mod:`bench.turns`).
 
-Both load at once, then warm up one after the other, then take turns of a few iterations. A round is four turns, so
-that a straight drift cancels inside it. Who leads is the pair's coin. A side that has nothing to take turns with
-(unsupported, failed, or a program that clocks itself) simply drops out, the other goes on alone.
+All load at once, then warm up one after the other, then take turns of a few iterations. A round goes through them
+there and back, so that a straight drift cancels inside it. A side that has nothing to take turns with (unsupported,
+failed, or a program that clocks itself) simply drops out, the others go on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -25,12 +25,29 @@ from bench.protocol import Reply, Request
 from bench.turns import VARIABLE
 from ecp.errors import EcpError
 
-# The clock of a shared machine moves by a third within a tenth of a second: turns are shorter than that.
-TURN_S = 0.025
 # The first iteration of a turn finds the other side's data in the caches and its threads still spinning.
 LEAD_IN = 1
 LEAST_ITERATIONS = 2
 LEAST_ROUNDS = 5
+
+
+# Places of the sides in the order of the first half of round n; the second half is the same backwards.
+Orders = Callable[[int], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How long a turn lasts (seconds). ``alike``: as many iterations on every side, so that minima compare."""
+
+    seconds: float
+    alike: bool
+
+
+# Two builds of nearly equal speed: the clock of a shared machine moves by a third within a tenth of a second, and
+# turns are shorter than that.
+PAIR = Turns(0.025, alike=True)
+# Frameworks of different speeds: their medians are compared, over as many iterations as fit.
+GROUP = Turns(0.1, alike=False)
 
 
 class _Late(EcpError):
@@ -41,7 +58,7 @@ class _Late(EcpError):
 class _Side:
     """One worker while it runs. ``gone``: it takes no (further) turns."""
 
-    letter: str
+    place: int
     process: subprocess.Popen[bytes]
     hear: IO[bytes]
     say: int
@@ -73,29 +90,37 @@ def can_take_turns(tree: Path) -> bool:
 def run_pair(
     requests: tuple[Request, Request], trees: tuple[Path, Path], order: str, timeout_s: float
 ) -> tuple[Reply, Reply]:
-    """Replies of A and B. ``order``: ``"AB"`` or ``"BA"``, who leads. Nothing of either process survives."""
+    """Replies of A and B. ``order``: ``"AB"`` or ``"BA"``, who leads the first round; then by turns."""
+    lead = ["AB".index(letter) for letter in order]
+    first, second = run_group(requests, trees, lambda n: lead if n % 2 == 0 else lead[::-1], timeout_s, PAIR)
+    return first, second
+
+
+def run_group(
+    requests: Sequence[Request], trees: Sequence[Path], orders: Orders, timeout_s: float, turns: Turns = GROUP
+) -> list[Reply]:
+    """Replies in the order of ``requests``; request i runs the code of ``trees[i]``. No process survives."""
     sides: list[_Side] = []
     begin = time.perf_counter()
     try:
-        for letter, request, tree in zip("AB", requests, trees, strict=True):
-            sides.append(_start(letter, request, tree))
+        for place, (request, tree) in enumerate(zip(requests, trees, strict=True)):
+            sides.append(_start(place, request, tree))
         deadline = time.monotonic() + timeout_s
         try:
-            _converse(sides, order, requests[0].min_seconds, deadline)
+            _converse(sides, orders, turns, requests[0].min_seconds, deadline)
             replies = [_reply(side, deadline) for side in sides]
         except (_Late, subprocess.TimeoutExpired):
             words = f"no answer within {timeout_s:g} s; the workers were stopped (raise --timeout)"
-            replies = [Reply("failed", words)] * 2
+            replies = [Reply("failed", words)] * len(requests)
     finally:
         for side in sides:
             kill(side.process)
             _close(side)
     wall = time.perf_counter() - begin
-    first, second = (_finish(r, side, order, wall) for r, side in zip(replies, sides, strict=True))
-    return first, second
+    return [_finish(r, side, orders, wall) for r, side in zip(replies, sides, strict=True)]
 
 
-def _start(letter: str, request: Request, tree: Path) -> _Side:
+def _start(place: int, request: Request, tree: Path) -> _Side:
     hear, child_says = os.pipe()
     child_hears, say = os.pipe()
     path = os.environ.get("PYTHONPATH")
@@ -124,10 +149,10 @@ def _start(letter: str, request: Request, tree: Path) -> _Side:
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(request.to_dict()).encode())
         process.stdin.close()
-    return _Side(letter, process, os.fdopen(hear, "rb"), say, errors)
+    return _Side(place, process, os.fdopen(hear, "rb"), say, errors)
 
 
-def _converse(sides: Sequence[_Side], order: str, seconds: float, deadline: float) -> None:
+def _converse(sides: Sequence[_Side], orders: Orders, turns: Turns, seconds: float, deadline: float) -> None:
     for side in sides:
         side.answer(deadline)
     for side in sides:
@@ -135,7 +160,7 @@ def _converse(sides: Sequence[_Side], order: str, seconds: float, deadline: floa
             side.tell("warm " + " ".join(str(s.process.pid) for s in sides if s is not side))
             words = side.answer(deadline)
             side.typical_ms = float(words[1]) if words[:1] == ["warm"] else 0.0
-    _take_turns([s for s in sides if not s.gone], order, seconds, deadline)
+    _take_turns([s for s in sides if not s.gone], orders, turns, seconds, deadline)
     for side in sides:
         if not side.gone:
             side.tell("end")
@@ -144,21 +169,28 @@ def _converse(sides: Sequence[_Side], order: str, seconds: float, deadline: floa
         side.tell("leave")
 
 
-def _take_turns(sides: Sequence[_Side], order: str, seconds: float, deadline: float) -> None:
-    """``seconds`` of recorded time a side, in rounds of four turns."""
+def _take_turns(
+    sides: Sequence[_Side], orders: Orders, turns: Turns, seconds: float, deadline: float
+) -> None:
+    """``seconds`` of recorded time a side, in rounds of two turns each."""
     if not sides:
         return
-    by_letter = {side.letter: side for side in sides}
-    # The same number on both sides: minima of unequal counts are not comparable.
+    by_place = {side.place: side for side in sides}
     slowest = max(side.typical_ms for side in sides) / 1e3
-    count = max(LEAST_ITERATIONS, round(TURN_S / slowest))
-    rounds = max(LEAST_ROUNDS, math.ceil(seconds / (2 * count * slowest)))
-    one, other = order[0], order[1]
+    counts = {
+        side.place: max(
+            LEAST_ITERATIONS, round(turns.seconds / (slowest if turns.alike else side.typical_ms / 1e3))
+        )
+        for side in sides
+    }
+    longest = max(counts[side.place] * side.typical_ms / 1e3 for side in sides)
+    rounds = max(LEAST_ROUNDS, math.ceil(seconds / (2 * longest)))
     for number in range(rounds):
-        for letter in (one, other, other, one) if number % 2 == 0 else (other, one, one, other):
-            side = by_letter.get(letter)
+        lead = list(orders(number))
+        for place in lead + lead[::-1]:
+            side = by_place.get(place)
             if side is not None and not side.gone:
-                side.tell(f"go {LEAD_IN} {count}")
+                side.tell(f"go {LEAD_IN} {counts[place]}")
                 side.answer(deadline)
 
 
@@ -189,9 +221,9 @@ def _close(side: _Side) -> None:
         side.process.stdout.close()
 
 
-def _finish(reply: Reply, side: _Side, order: str, wall_s: float) -> Reply:
-    """What only the pair knows. Both loaded at once, so neither load time is that of a process alone."""
-    extra = {**reply.extra, "pair_wall_s": wall_s, "leads": order[0] == side.letter}
+def _finish(reply: Reply, side: _Side, orders: Orders, wall_s: float) -> Reply:
+    """What only the group knows. All loaded at once, so no load time is that of a process alone."""
+    extra = {**reply.extra, "pair_wall_s": wall_s, "leads": orders(0)[0] == side.place}
     if reply.compile_s is not None:
         extra["compile_beside_other_s"] = reply.compile_s
     return replace(reply, compile_s=None, extra=extra)

@@ -10,6 +10,12 @@ METRICS: dict[str, str] = {
     "latency": "bench.measure:latency",
     "memory": "bench.measure:memory",
     "profile": "bench.profile:measure",
+    "versus": "bench.measure:latency",
 }
-UNITS: dict[str, str] = {"latency": "ms", "memory": "MiB", "profile": "ms"}
-SOURCES: dict[str, str] = {"latency": "wall", "memory": "rss", "profile": "framework profiler"}
+UNITS: dict[str, str] = {"latency": "ms", "memory": "MiB", "profile": "ms", "versus": "ms"}
+SOURCES: dict[str, str] = {
+    "latency": "wall",
+    "memory": "rss",
+    "profile": "framework profiler",
+    "versus": "wall",
+}

@@ -49,13 +49,13 @@ def measure(
     console = Console(stderr=options.json is not None and str(options.json) == "-")
     cases = make_cases(metric, options, models, backends)
     reach = devices.require(options.device)
-    folder, steps = _open_run(metric, options, cases)
+    folder, steps = open_run(metric, options, plan.make_plan(cases, options.block_count, options.seed))
     console.print(f"device: {options.device}: {reach.detail}", highlight=False, markup=False)
     with device_lock(options.device):
         records, interrupted, problem = _carry_out(folder, steps, cases, reach, options, console)
     cells = make_cells(cases, records, options.block_count)
     print_cells(cells, console)
-    _write_json(cells, options.json)
+    write_json(cells, options.json)
     console.print(f"raw samples: {folder.records_path}", highlight=False, markup=False, soft_wrap=True)
     if problem is not None:
         raise problem
@@ -114,10 +114,10 @@ def exit_code(cells: Sequence[Cell]) -> int:
     return int(any(c.status in FAILED_STATUSES for c in cells))
 
 
-def _open_run(metric: str, options: RunOptions, cases: Sequence[Case]) -> tuple[RunFolder, list[Step]]:
+def open_run(metric: str, options: RunOptions, steps: Sequence[Step]) -> tuple[RunFolder, list[Step]]:
+    """A new run's folder with its plan; with ``--resume`` the newest one of these options that was interrupted."""
     if options.resume:
         return _find_interrupted(metric, options)
-    steps = plan.make_plan(cases, options.block_count, options.seed)
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = RunFolder(options.out / f"{stamp}-{metric}-{secrets.token_hex(3)}")
     folder.create()
@@ -133,7 +133,7 @@ def _open_run(metric: str, options: RunOptions, cases: Sequence[Case]) -> tuple[
             "plan": plan.plan_to_json(steps),
         }
     )
-    return folder, steps
+    return folder, list(steps)
 
 
 def request_of(options: RunOptions) -> dict[str, Any]:
@@ -183,8 +183,8 @@ def _carry_out(
     limits = devices.get_device(options.device).limits.model_dump(exclude_none=True)
     target = Target(reach.device_class, limits)
     try:
-        prepared = _prepare({c.model for c in cases}, console)
-        _note_models(folder, prepared, reach)
+        prepared = prepare_models({c.model for c in cases}, console)
+        note_models(folder, prepared, reach)
         with _launcher(options.device) as launcher, Shown(console) as shown:
             for round_of_steps in _rounds(todo, steps, folder, 0 if options.quick else REPEATS):
                 shown.expect(len(round_of_steps))
@@ -203,7 +203,7 @@ def _carry_out(
     except Exception as error:
         problem = error
     records = read_records(folder.records_path).records
-    _finish(folder, "interrupted" if interrupted else "stopped" if problem else "complete")
+    finish(folder, "interrupted" if interrupted else "stopped" if problem else "complete")
     return records, interrupted, problem
 
 
@@ -240,7 +240,8 @@ def _settled(case: Case, records: Sequence[BlockRecord]) -> bool:
     )
 
 
-def _prepare(models: set[str], console: Console) -> dict[str, Prepared]:
+def prepare_models(models: set[str], console: Console) -> dict[str, Prepared]:
+    """Every model once, by name; says what takes long."""
     prepared = {}
     for name in sorted(models):
         what = f"preparing {name}: ONNX file, inputs, float64 reference (once, then cached)"
@@ -251,14 +252,16 @@ def _prepare(models: set[str], console: Console) -> dict[str, Prepared]:
     return prepared
 
 
-def _note_models(folder: RunFolder, prepared: dict[str, Prepared], reach: devices.Reach) -> None:
+def note_models(folder: RunFolder, prepared: dict[str, Prepared], reach: devices.Reach) -> None:
+    """Add models and device to run.json."""
     run = folder.read_run()
     run["models"] = {name: {"sha256": p.sha256, **p.info} for name, p in prepared.items()}
     run["device"] = {"detail": reach.detail, "device_class": reach.device_class}
     folder.write_run(run)
 
 
-def _finish(folder: RunFolder, state: str) -> None:
+def finish(folder: RunFolder, state: str) -> None:
+    """Close the folder with its state: complete, interrupted or stopped."""
     folder.close()
     try:
         run = folder.read_run()
@@ -268,7 +271,8 @@ def _finish(folder: RunFolder, state: str) -> None:
         print(f"note: {error}", file=sys.stderr)
 
 
-def _write_json(cells: Sequence[Cell], target: Path | None) -> None:
+def write_json(cells: Sequence[Cell], target: Path | None) -> None:
+    """Cells to a file or standard output; :class:`UsageError` where it cannot be written."""
     if target is None:
         return
     text = json.dumps([c.to_dict() for c in cells], indent=1, allow_nan=False)

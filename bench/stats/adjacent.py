@@ -31,3 +31,16 @@ def turn_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) 
     if len(a) != len(b) or not a:
         raise ValueError(f"{len(a)} turns of A and {len(b)} of B do not make neighbours")
     return statistics.median(math.log(min(y) / min(x)) for x, y in zip(a, b, strict=True))
+
+
+def round_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> float:
+    """``log(B/A)`` of two members of a group: median over rounds of the log ratio of the rounds' medians.
+
+    Frameworks of different speeds run different numbers of iterations in a turn, so minima would favour the faster:
+    all iterations of a round (turns 2k and 2k + 1, one on the way there and one on the way back) count instead.
+    ``ValueError`` where the turns are not equally many or not even.
+    """
+    if len(a) != len(b) or not a or len(a) % 2:
+        raise ValueError(f"{len(a)} and {len(b)} turns do not make rounds of two turns each")
+    rounds = [([*a[k], *a[k + 1]], [*b[k], *b[k + 1]]) for k in range(0, len(a), 2)]
+    return statistics.median(math.log(statistics.median(y) / statistics.median(x)) for x, y in rounds)

@@ -91,6 +91,16 @@ class Slow(Right):
         time.sleep(0.5)
 
 
+class Twice(Right):
+    """Takes more than twice the time of the right one."""
+
+    name: ClassVar[str] = "fake-twice"
+
+    def execute(self) -> None:
+        time.sleep(0.004)
+        super().execute()
+
+
 class Greedy(Right):
     """Uses a second processor where one was asked."""
 
