@@ -131,12 +131,13 @@ def figures(
 
     Example: python -m reports figures --device local --out build/figures
     """
-    from reports.figures import Missing, build_all, export
+    from reports.figures import Missing, build_all, catalogue, export
     from reports.tables import groups
 
     store = _store(records)
     count = 0
-    for figure in build_all(store, groups(store, _known_device(store, device))):
+    pairs = groups(store, _known_device(store, device))
+    for figure in build_all(store, catalogue.places(store, pairs, device)):
         if isinstance(figure, Missing):
             print(f"not drawn: {figure.title}: {figure.why}; run {figure.command}", file=sys.stderr)
             continue

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reports.audit import vit_math
-from reports.measured import Store, base_name, core_ratio, image_size
+from reports.measured import Store
+from reports.model_names import base_name, core_ratio, image_size
 
 # The paper's names for networks that the registry calls otherwise.
 ALIASES = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.stats.changepoints import MIN_SEGMENT, steps
 from bench.store.key import comparability
+from reports import versus
 from reports.measured import Measured, Run, Store
 
 # Changes below this are not named: two runs of one machine differ by as much.
@@ -66,6 +67,7 @@ def all_series(store: Store, least: int = 2) -> list[Series]:
     table: dict[tuple[str, ...], list[Point]] = {}
     for run in store.runs:
         for cell in run.cells:
-            if cell.ok and cell.value is not None and cell.value > 0:
+            # A ratio has two sides: its level says nothing of either alone.
+            if cell.ok and cell.value is not None and cell.value > 0 and cell.metric != versus.METRIC:
                 table.setdefault(_key(run, cell), []).append(Point(run, cell, cell.value))
     return [Series(tuple(points)) for points in table.values() if len(points) >= least]

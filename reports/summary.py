@@ -11,6 +11,7 @@ from reports.site.pages import speed_summary
 from reports.tables.build import TableCell, every
 from reports.tables.render import measured_text
 from reports.verdicts import Match
+from reports.versus import METRIC, bouts, ratio_text, verdict
 
 MOST_COMMANDS = 12
 
@@ -35,6 +36,7 @@ def markdown(store: Store, device: str | None = None) -> str:
         f"\n{len(audited)} claims audited: " + ", ".join(f"{n} {v}" for v, n in counts(audited).items()) + "."
     )
     lines += _speed(store, device)
+    lines += _turns(store, device)
     lines += _cells("Reproduced", by_match[Match.REPRODUCED])
     lines += _cells("Direction reproduced", by_match[Match.DIRECTION])
     lines += _cells("Differs", by_match[Match.DIFFERS])
@@ -53,6 +55,27 @@ def _speed(store: Store, device: str | None) -> list[str]:
             f"- {r['model']} on {r['device']}, {r['precision']}: ecp {r['ours']} ms, fastest other "
             f"({r['backend']}) {r['other']} ms: {r['ratio']}x, {r['verdict']}"
         )
+    return lines
+
+
+def _turns(store: Store, device: str | None) -> list[str]:
+    found = [b for b in bouts(store.find(metric=METRIC)) if device in (None, b.device)]
+    if not found:
+        return []
+    lines = [
+        "",
+        "## Taking turns",
+        "",
+        "Time of the first over time of the other; below 1 the first is faster.",
+        "",
+    ]
+    for bout in found:
+        for cell in bout.others:
+            why = f": {cell.reason}" if cell.reason else ""
+            pair = f"{bout.first} / {bout.name(cell)}"
+            lines.append(f"- {bout.title}: {pair} {ratio_text(cell)}: {verdict(cell)}{why}")
+        if bout.leader:
+            lines.append(f"- {bout.title}: fastest of all: {bout.leader}")
     return lines
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reports.figures import access, length, paper, roofline, speed
+from reports.figures import access, length, paper, roofline, speed, turns
 from reports.figures.base import Figure, Missing
 from reports.measured import Store, slug
+from reports.versus import METRIC
 
 PER_DEVICE = (
     speed.latency,
+    turns.versus,
     paper.figure1,
     paper.figure7,
     speed.breakdown,
@@ -27,6 +29,12 @@ def shared(store: Store) -> Iterator[Figure | Missing]:
     yield paper.table3(store)
     yield speed.macs_by_ratio()
     yield access.access()
+
+
+def places(store: Store, pairs: list[tuple[str, str]], device: str | None = None) -> list[tuple[str, str]]:
+    """(device, precision) pairs that have figures: those with tables, and those with ratios alone."""
+    more = ((c.device, c.precision) for c in store.find(metric=METRIC) if device in (None, c.device))
+    return list(dict.fromkeys([*pairs, *more]))
 
 
 def of_device(store: Store, device: str, precision: str) -> Iterator[Figure | Missing]:

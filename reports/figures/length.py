@@ -12,7 +12,8 @@ from matplotlib.figure import Figure as Canvas
 from ecp.model.macs import SHAPES, total_macs
 from reports.figures import style
 from reports.figures.base import Figure, Missing
-from reports.measured import Measured, Store, base_name, core_ratio, image_size
+from reports.measured import Measured, Store
+from reports.model_names import base_name, core_ratio, image_size
 
 SIZES = (224, 384, 512)
 RATIOS = (0.1, 0.3, 0.5, 0.8)

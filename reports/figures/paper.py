@@ -12,7 +12,8 @@ from ecp.model.graph import CorePeripheryGraph, centre_first
 from reports import costs, numbers
 from reports.figures import style
 from reports.figures.base import Figure, Missing
-from reports.measured import Measured, Store, base_name, core_ratio
+from reports.measured import Measured, Store
+from reports.model_names import base_name, core_ratio
 from reports.profiles import percent
 from reports.tables.find import FRAMEWORKS, is_ours
 

@@ -7,10 +7,11 @@ from typing import Any
 from matplotlib.figure import Figure as Canvas
 
 from reports import profiles
+from reports.aggregate import is_ablation
 from reports.audit import vit_math
 from reports.figures import style
 from reports.figures.base import Figure, Missing
-from reports.measured import Measured, Store, is_ablation
+from reports.measured import Measured, Store
 
 
 def by_model(cells: list[Measured]) -> dict[str, list[Measured]]:

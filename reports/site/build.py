@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ecp.errors import UsageError
+from reports import versus
 from reports.audit import audit_all
 from reports.audit import render as audit_render
 from reports.figures import Figure, Missing, catalogue, export
@@ -70,6 +71,7 @@ class Builder:
             "number": audit_render.value_text,
         }
         self.pairs = groups(store) if store.cells else []
+        self.turns = shape.bout_rows(versus.bouts(store.find(metric=versus.METRIC)))
         self.tables = list(every(store))
         self.shaped = [shape.rebuilt(t) for t in self.tables]
         self.audited = audit_all()
@@ -96,7 +98,7 @@ class Builder:
     def draw_figures(self) -> None:
         """Draw each figure once, into files and for inlining."""
         self._draw("", catalogue.shared(self.store))
-        for device, precision in self.pairs:
+        for device, precision in catalogue.places(self.store, self.pairs):
             self._draw(f"{device}, {precision}", catalogue.of_device(self.store, device, precision))
 
     def _draw(self, where: str, some: Iterable[Figure | Missing]) -> None:

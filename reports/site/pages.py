@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.stats.changepoints import potts
 from reports import costs, profiles
-from reports.measured import Measured, Run, Store, core_ratio, image_size, slug
+from reports.measured import Measured, Run, Store, slug
+from reports.model_names import core_ratio, image_size
 from reports.series import Series
 from reports.site import spark
 from reports.site.shape import cell_row, interval, model_file, plain

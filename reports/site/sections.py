@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from reports import numbers
+from reports import numbers, versus
 from reports.audit import render as audit_render
 from reports.audit.base import MEANING as AUDIT_MEANING
 from reports.measured import Measured, slug
@@ -58,7 +58,9 @@ def overview(b: Builder) -> None:
     ]
     if summary:
         tiles.insert(2, {"value": f"{faster} of {len(summary)}", "label": "cases where ecp is fastest"})
-    lead = [f for f in b.figures if f.id.startswith("latency-")]
+    lead = [f for f in b.figures if f.id.startswith(("latency-", "versus-"))]
+    if b.turns:
+        b.data("data/versus.csv", versus_csv(b.turns))
     b.page(
         "index.html",
         "index.html",
@@ -68,11 +70,18 @@ def overview(b: Builder) -> None:
         summary=plain or summary,
         other_summary=[r for r in summary if "@" in r["model"]] if plain else [],
         lead=lead,
+        turns=b.turns,
         tables=b.shaped,
         audit_counts=audit_counts,
         audit_total=len(b.audited),
         gaps=b.built.missing,
     )
+
+
+def versus_csv(rows: list[dict[str, Any]]) -> str:
+    """The table of ratios as CSV, without what only a page needs."""
+    fields = tuple(k for k in rows[0] if not k.endswith("_file"))
+    return render.to_csv([{k: str(r[k]) for k in fields} for r in rows], fields)
 
 
 def published(b: Builder) -> None:
@@ -134,6 +143,7 @@ def devices(b: Builder) -> None:
             title=device,
             device=device,
             facts=pages.device_facts(b.store, device),
+            turns=[r for r in b.turns if r["device"] == device],
             grids=pages.grids(b.store, device),
             figures=[f for f in b.figures if f.where.startswith(f"{device}, ")],
             gaps=[g for where, some in b.gaps.items() if where.startswith(f"{device}, ") for g in some],
@@ -208,6 +218,7 @@ def runs(b: Builder) -> None:
             file=name,
             facts=pages.run_facts(run),
             findings=run.findings,
+            turns=shape.bout_rows(versus.bouts(run.cells)),
             cells=pages.run_cells(run),
             validity=pages.validity(run),
             environment=pages.environment_facts(run),
@@ -273,6 +284,9 @@ def cell_json(cell: Measured, raw: bool) -> dict[str, Any]:
     """A measured cell as JSON, in the harness's field names; ``raw`` with every sample."""
     skip = {"records", "extra"} | (set() if raw else {"blocks"})
     data = {k: v for k, v in asdict(replace(cell, records=(), extra={})).items() if k not in skip}
+    if raw and cell.metric == versus.METRIC:
+        # The blocks are ratios; these are the times that they were made of.
+        data["samples_ms"] = [r.samples_ms for r in cell.records]
     keep = (
         "max_abs_error",
         "first_ms",
@@ -282,5 +296,8 @@ def cell_json(cell: Measured, raw: bool) -> dict[str, Any]:
         "dataset",
         "p90_ms",
         "paper_protocol_ms",
+        "median_ms",
+        "leader",
+        "level_with",
     )
     return data | {"extra": {k: cell.extra[k] for k in keep if cell.extra.get(k) is not None}}

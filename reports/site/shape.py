@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reports import versus
 from reports.audit.base import Verdict
 from reports.figures.base import Figure
 from reports.measured import Measured, slug
@@ -14,6 +15,7 @@ from reports.site import spark
 from reports.tables.build import RebuiltTable, TableCell
 from reports.tables.render import number, title
 from reports.verdicts import SYMBOL, Match
+from reports.versus import Bout
 
 TONES: dict[str, str] = {
     Match.REPRODUCED: "ok",
@@ -36,6 +38,7 @@ TONES: dict[str, str] = {
     "faster": "ok",
     "slower": "bad",
     "level": "half",
+    "too few blocks": "none",
 }
 
 
@@ -103,9 +106,10 @@ def model_file(model: str) -> str:
 def cell_row(cell: Measured) -> dict[str, Any]:
     """One measured cell for a table of cells."""
     error = cell.extra.get("max_abs_error")
+    said = f"versus: time of {cell.against} / time of this" if cell.against else cell.metric
     return {
         "anchor": cell.slug,
-        "metric": SAID.get(cell.metric, cell.metric),
+        "metric": SAID.get(cell.metric, said),
         "device": cell.device or "any",
         "device_file": slug(cell.device),
         "model": cell.model,
@@ -124,6 +128,35 @@ def cell_row(cell: Measured) -> dict[str, Any]:
         "status": cell.status,
         "reason": cell.reason,
     }
+
+
+def bout_rows(some: Sequence[Bout]) -> list[dict[str, Any]]:
+    """One row per pair that took turns, for the table of ratios and its CSV file."""
+    return [
+        {
+            "device": bout.device,
+            "device_file": slug(bout.device),
+            "precision": bout.precision,
+            "shared": bout.shared,
+            "model_file": model_file(cell.model if bout.told_by == "model" else bout.shared),
+            "first": bout.first,
+            "other": bout.name(cell),
+            "first_ms": number(bout.first_ms),
+            "other_ms": number(cell.extra.get("median_ms")) if cell.ok else "",
+            "ratio": f"{cell.value:.3f}" if cell.value is not None else "",
+            "low": f"{cell.ci[0]:.3f}" if cell.ci else "",
+            "high": f"{cell.ci[1]:.3f}" if cell.ci else "",
+            "blocks": len(cell.blocks) or "",
+            "unsteady_blocks": cell.extra.get("unsteady_blocks", ""),
+            "verdict": versus.verdict(cell),
+            "reason": cell.reason,
+            "leader": bout.leader,
+            "run": bout.run,
+            "run_file": slug(bout.run),
+        }
+        for bout in some
+        for cell in bout.others
+    ]
 
 
 def rebuilt(table: RebuiltTable) -> dict[str, Any]:

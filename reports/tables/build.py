@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from reports import numbers
-from reports.measured import Measured, Store, canonical
+from reports.measured import Measured, Store
+from reports.model_names import canonical
 from reports.numbers import Column, PaperTable, Row
 from reports.tables import find, specs
 from reports.verdicts import SETTINGS, Judged, Match, Reference, judge
@@ -67,7 +68,7 @@ def groups(store: Store, device: str | None = None) -> list[tuple[str, str]]:
     missing.
     """
     counted = Counter(
-        (c.device, c.precision) for c in store.latest.values() if c.device and c.metric in find.ON_DEVICE
+        (c.device, c.precision) for c in store.find() if c.device and c.metric in find.ON_DEVICE
     )
     pairs = [pair for pair, _ in counted.most_common()]
     if device is None:

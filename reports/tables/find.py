@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from reports import costs, profiles
-from reports.measured import Measured, Store, base_name, canonical, core_ratio
+from reports.measured import Measured, Store
+from reports.model_names import base_name, canonical, core_ratio
 from reports.numbers import Column, Row
 from reports.verdicts import SETTINGS
 

@@ -151,6 +151,62 @@ def roofline_records(run: str) -> list[BlockRecord]:
     ]
 
 
+TURNS = {"ecp": 1.0, "onnxruntime": 1.25, "openvino": 0.8}
+
+
+def versus_records(
+    run: str,
+    ratios: dict[tuple[str, str], float],
+    blocks: int = 8,
+    seed: int = 5,
+    options: dict[str, str] | None = None,
+) -> list[BlockRecord]:
+    """Contenders (backend, model) that take turns: ``ratios`` are their times over the first one's.
+
+    The machine's speed is another one in every round; block 3 never became steady.
+    """
+    rng = np.random.default_rng(seed)
+    records = []
+    for block in range(blocks):
+        levels = rng.uniform(8, 14) * rng.uniform(1.0, 1.5, 6).repeat(2)
+        for (backend, model), ratio in ratios.items():
+            turns = [(ratio * level * rng.normal(1, 0.004, 5)).tolist() for level in levels]
+            extra = {"turn_lengths": [5] * 12, "threads": 2, "options": options or {}}
+            status = "unstable" if block == 3 else "measured"
+            records.append(
+                BlockRecord(
+                    run,
+                    len(records),
+                    block,
+                    key(model, backend, "versus"),
+                    status,
+                    "never steady" if block == 3 else "",
+                    samples_ms=[t for turn in turns for t in turn],
+                    error={"max_abs": 1e-5, "ok": True},
+                    extra=extra,
+                )
+            )
+    return records
+
+
+def versus_plan(records: list[BlockRecord]) -> list[dict[str, object]]:
+    """The plan in run.json, as ``bench versus`` writes it."""
+    return [
+        {
+            "seq": r.seq,
+            "block": r.block,
+            "case": {n: getattr(r.cell, n) for n in ("device", "backend", "model", "metric", "precision")},
+        }
+        for r in records
+    ]
+
+
+def refused(run: str, seq: int, backend: str, model: str) -> BlockRecord:
+    """A contender that cannot take turns."""
+    reason = "clocks itself and cannot take turns"
+    return BlockRecord(run, seq, 0, key(model, backend, "versus"), "unsupported", reason)
+
+
 def accuracy_cells() -> list[dict[str, object]]:
     rows = [
         ("vit_small", 90.0),
@@ -198,7 +254,7 @@ def training(ratio: float, seed: int, top1: float) -> dict[str, object]:
     }
 
 
-def write_run(folder: Path, records: list[BlockRecord], metric: str, stamp: str) -> None:
+def write_run(folder: Path, records: list[BlockRecord], metric: str, stamp: str, **more: object) -> None:
     run = RunFolder(folder)
     run.create()
     run.write_run(
@@ -209,6 +265,7 @@ def write_run(folder: Path, records: list[BlockRecord], metric: str, stamp: str)
             "state": "complete",
             "host": {"cpu_model": "invented processor", "cpus": 2},
             "command": ["bench", metric],
+            **more,
         }
     )
     for record in records:
@@ -217,7 +274,7 @@ def write_run(folder: Path, records: list[BlockRecord], metric: str, stamp: str)
 
 
 def write_all(folder: Path) -> Path:
-    """A records folder with six runs."""
+    """A records folder with eight runs."""
     rng = np.random.default_rng(0)
     write_run(folder / "2026-01-01-latency", latency_records(rng, "a", 1.2), "latency", "20260101")
     write_run(folder / "2026-01-02-latency", latency_records(rng, "b", 1.0), "latency", "20260102")
@@ -226,6 +283,12 @@ def write_all(folder: Path) -> Path:
         name = f"2026-01-{day}-roofline"
         write_run(folder / name, roofline_records(day), "roofline", f"202601{day}")
     (folder / "2026-01-03-various" / "accuracy.json").write_text(json.dumps(accuracy_cells()))
+    turns = versus_records("v", {(b, "vit_tiny"): r for b, r in TURNS.items()})
+    plan = versus_plan([*turns, refused("v", len(turns), "tnn", "vit_tiny")])
+    turns.append(refused("v", len(turns), "tnn", "vit_tiny"))
+    write_run(folder / "2026-01-06-versus", turns, "versus", "20260106", plan=plan)
+    pair = versus_records("w", {("ecp", "ecp_vit_tiny"): 1.0, ("ecp", "vit_tiny"): 1.1}, blocks=6)
+    write_run(folder / "2026-01-07-versus", pair, "versus", "20260107")
     (folder / "2026-01-04-train").mkdir()
     for ratio, seed, top1 in ((1.0, 0, 80.0), (1.0, 1, 82.0), (0.9, 0, 83.0), (0.9, 1, 84.0)):
         name = folder / "2026-01-04-train" / f"r{ratio}-s{seed}.json"

@@ -71,7 +71,11 @@ def test_report_builds_everything_from_records_alone(records, tmp_path):
     """In a process that cannot import any framework: neither a device nor a model is needed."""
     code = (
         "import sys\n"
-        "for name in ('torch', 'timm', 'onnxruntime', 'openvino'): sys.modules[name] = None\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('torch', 'timm', 'onnxruntime', 'openvino'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
         "from reports.cli import main\n"
         f"sys.exit(main(['report', '--records', {str(records)!r}, '--out', {str(tmp_path / 'r')!r}]))\n"
     )

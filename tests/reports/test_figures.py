@@ -26,7 +26,7 @@ def test_the_figures_that_the_records_allow(figures, drawn):
     expected = {"figure4", "table3-curve", "macs", "data-access"}
     expected |= {
         f"{n}-local-fp32"
-        for n in ("latency", "figure1", "figure7", "breakdown", "plan", "roofline", "ablation")
+        for n in ("latency", "versus", "figure1", "figure7", "breakdown", "plan", "roofline", "ablation")
     }
     assert set(drawn) == expected
     (gap,) = (f for f in figures if isinstance(f, Missing))

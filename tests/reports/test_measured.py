@@ -2,7 +2,8 @@
 
 import pytest
 
-from reports import measured
+from reports import aggregate, measured
+from reports.model_names import canonical
 from tests.reports import synthetic
 
 
@@ -36,7 +37,7 @@ def test_json_cells_are_read(store):
     ],
 )
 def test_one_spelling_per_model(name, same):
-    assert measured.canonical(name) == same
+    assert canonical(name) == same
 
 
 def test_damage_is_reported_and_the_rest_is_read(tmp_path):
@@ -92,8 +93,8 @@ def test_settings_of_a_command_line_are_a_variant_of_their_own(tmp_path):
         ("precision=low", 5.0),
     ]
     assert [c.value for c in store.find(backend="ecp")] == [8.0]
-    assert measured.is_ablation("eliminate=off fuse=off")
-    assert not measured.is_ablation("") and not measured.is_ablation("fuse=off precision=low")
+    assert aggregate.is_ablation("eliminate=off fuse=off")
+    assert not aggregate.is_ablation("") and not aggregate.is_ablation("fuse=off precision=low")
 
 
 def test_two_runs_in_one_folder_are_not_mixed(tmp_path):
