@@ -24,15 +24,17 @@ import numpy as np
 from baselines.base import Backend, Description, OpTime, RunConfig
 from baselines.common import own_options
 from ecp.errors import UsageError
+from ecp.precision import ARITHMETICS
 
-SETTINGS = ("eliminate", "fuse", "layout_choice", "memory_plan", "cache")
+SWITCHES = ("eliminate", "fuse", "layout_choice", "memory_plan", "cache")
+SETTINGS = (*SWITCHES, "arithmetic")
 # Bundles whose folder was handed out; a temporary one lives as long as this process.
 _KEPT: list[Ready] = []
 
 
 class EcpBackend(Backend):
     """ecp on an OpenCL device. Options ``ecp.eliminate``, ``ecp.fuse``, ... (true, false) switch passes, and
-    ``ecp.cache=false`` the caches."""
+    ``ecp.cache=false`` the caches; ``ecp.arithmetic=half`` multiplies in half (fp16, GPUs with cl_khr_fp16)."""
 
     name: ClassVar[str] = "ecp"
 
@@ -95,13 +97,19 @@ class EcpBackend(Backend):
         self._session.close()
 
 
-def switches(config: RunConfig) -> dict[str, bool]:
-    """The settings ``ecp.NAME=true|false`` that were asked for."""
-    found: dict[str, bool] = {}
+def switches(config: RunConfig) -> dict[str, Any]:
+    """The settings that were asked for: ``ecp.NAME=true|false`` and ``ecp.arithmetic=float|half``."""
+    found: dict[str, Any] = {}
     for key, value in own_options(config, "ecp").items():
-        if key not in SETTINGS or str(value).lower() not in ("true", "false"):
-            known = ", ".join(f"ecp.{k}" for k in SETTINGS)
-            raise UsageError(f"ecp.{key}={value}: known settings are {known}, each true or false")
+        if key == "arithmetic" and value in ARITHMETICS:
+            found[key] = value
+            continue
+        if key not in SWITCHES or str(value).lower() not in ("true", "false"):
+            known = ", ".join(f"ecp.{k}" for k in SWITCHES)
+            raise UsageError(
+                f"ecp.{key}={value}: known settings are {known}, each true or false, and ecp.arithmetic, "
+                f"{' or '.join(ARITHMETICS)}"
+            )
         found[key] = str(value).lower() == "true"
     return found
 

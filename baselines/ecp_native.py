@@ -38,7 +38,7 @@ class EcpNativeBackend(Backend):
         except NoToolchain as error:
             raise Unavailable(str(error)) from error
         device = devices.resolve(config.device)
-        self._ready = ecp_backend.ready(onnx_path, device, _compiler(config))
+        self._ready = ecp_backend.ready(onnx_path, device, compiler_settings(config))
         threads = config.threads if device.device_class == "cpu" else None
         self._process = RunnerProcess(
             self._ready.folder, device, threads, _extra(config), cache=self._ready.kernels
@@ -91,7 +91,7 @@ class EcpNativeBackend(Backend):
         self._process.close()
 
 
-def _compiler(config: RunConfig) -> RunConfig:
+def compiler_settings(config: RunConfig) -> RunConfig:
     """The compiler's settings under the name that its own backend knows."""
     settings = {f"ecp-native.{name}": f"ecp.{name}" for name in ecp_backend.SETTINGS}
     return replace(config, options={settings.get(k, k): v for k, v in config.options.items()})

@@ -20,6 +20,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 out = Console()
 
 Precision = Annotated[str, typer.Option(help="fp32, or fp16 (half storage, float accumulation)")]
+Arithmetic = Annotated[
+    str, typer.Option(help="float, or half (fp16 on a GPU with cl_khr_fp16: products multiply in half)")
+]
 Device = Annotated[str, typer.Option(help="local, local-cpu, local-pocl, local-gpu or local-rusticl")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for programs instead of a table")]
 Dim = Annotated[list[str] | None, typer.Option(help="value of a dynamic dimension, e.g. --dim batch=1")]
@@ -31,6 +34,7 @@ def compile(
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of the bundle")],
     device: Device = "local",
     precision: Precision = "fp32",
+    arithmetic: Arithmetic = "float",
     dim: Dim = None,
     golden: Annotated[
         bool, typer.Option(help="store a seeded input and its float64 reference output")
@@ -46,7 +50,13 @@ def compile(
     from ecp.compiler import import_model
 
     bundle = ecp.compile(
-        model, device=device, precision=precision, dims=_dims(dim), name=model.stem, cache=cache
+        model,
+        device=device,
+        precision=precision,
+        arithmetic=arithmetic,
+        dims=_dims(dim),
+        name=model.stem,
+        cache=cache,
     )
     if golden:
         bundle.golden = reference(bundle, import_model(model, dims=_dims(dim)))
@@ -180,6 +190,8 @@ def run(
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
     return str(len(value)) if isinstance(value, list) else f"{value:,}"
 
 

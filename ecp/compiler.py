@@ -14,7 +14,7 @@ import numpy as np
 
 from ecp import cache as bundles
 from ecp.codegen.schedule import Schedule, schedule_for
-from ecp.errors import UsageError
+from ecp.precision import check_device, check_precision
 from ecp.runtime.bundle import Bundle, Report
 from ecp.runtime.devices import OpenCLDevice, resolve
 from ecp.tune.cache import lookup
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 # Platforms whose compilers are known to turn __builtin_prefetch into one instruction; rusticl's dies of it.
 PREFETCHING = ("Intel(R) OpenCL", "Portable Computing Language")
-PRECISIONS = ("fp32", "fp16")
 
 
 def compile_onnx(
@@ -43,10 +42,13 @@ def compile_onnx(
     schedule: Schedule | None = None,
     name: str = "",
     cache: bool = True,
+    arithmetic: str = "float",
 ) -> Bundle:
     """Compile an ONNX model for an OpenCL device, or map the bundle of an earlier call (:mod:`ecp.cache`).
 
     ``precision``: fp32, or fp16 (weights and activations stored as half, accumulated in float).
+    ``arithmetic``: float, or half (fp16 only, on GPUs with cl_khr_fp16 that are not NVIDIA's): products and
+    convolutions multiply in half and add at most 32 products before the sum goes to a float accumulator.
     ``eliminate``, ``fuse``, ``layout_choice`` and ``memory_plan`` switch the four ideas off one by one.
     ``dims`` gives values to dynamic dimensions by name. ``cache`` False compiles anew and keeps nothing.
     Raises the errors of :mod:`ecp.errors`.
@@ -57,7 +59,7 @@ def compile_onnx(
         "layout_choice": layout_choice,
         "memory_plan": memory_plan,
     }
-    request = _Request(model, device, precision, options, dims, schedule, name)
+    request = _Request(model, device, precision, options, dims, schedule, name, arithmetic)
     cache = cache and bundles.enabled()
     return (request.cached() if cache else None) or request.compiled(keep=cache)
 
@@ -70,11 +72,12 @@ def cached(
     dims: Mapping[str, int] | None = None,
     schedule: Schedule | None = None,
     name: str = "",
+    arithmetic: str = "float",
     **options: bool,
 ) -> Bundle | None:
     """What :func:`compile_onnx` would take from the cache; None where it would compile."""
     options = {"eliminate": True, "fuse": True, "layout_choice": True, "memory_plan": True, **options}
-    request = _Request(model, device, precision, options, dims, schedule, name)
+    request = _Request(model, device, precision, options, dims, schedule, name, arithmetic)
     return request.cached() if bundles.enabled() else None
 
 
@@ -90,22 +93,27 @@ class _Request:
         dims: Mapping[str, int] | None,
         schedule: Schedule | None,
         name: str,
+        arithmetic: str = "float",
     ):
-        if precision not in PRECISIONS:
-            raise UsageError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+        check_precision(precision, arithmetic)
         self.began = time.perf_counter()
         self.model, self.precision, self.options, self.dims, self.name = model, precision, options, dims, name
         self.path = None if isinstance(model, bytes) else Path(model)
         self.target = device if isinstance(device, OpenCLDevice) else resolve(device)
+        check_device(self.target, precision, arithmetic)
+        self.arithmetic = arithmetic
         self.sha256 = _sha256(model)
         default = default_schedule(self.target)
-        tuned = schedule or lookup(self.target, self.sha256, precision, default)
+        # Rows are tuned with products in float: what they say about half nobody has measured.
+        tuned = schedule or (
+            lookup(self.target, self.sha256, precision, default) if arithmetic == "float" else None
+        )
         self.row, self.groups = tuned or default, _persistent_groups(self.target)
         self.source = "given" if schedule else "tuned on this device" if tuned else "shipped"
         self.key = bundles.key_of(
             model=self.sha256, identity=self.target.identity, device_class=self.target.device_class,
             precision=precision, options=options, dims=dict(dims or {}), schedule=asdict(self.row),
-            groups=self.groups,
+            groups=self.groups, arithmetic=arithmetic,
         )  # fmt: skip
 
     def cached(self) -> Bundle | None:
@@ -119,7 +127,7 @@ class _Request:
         own_name = None if self.path is not None and graph.name == self.path.stem else graph.name
         bundle = compile_graph(
             graph, self.target.device_class, self.precision, self.row,
-            persistent_groups=self.groups, **self.options,
+            persistent_groups=self.groups, arithmetic=self.arithmetic, **self.options,
         )  # fmt: skip
         self._label(bundle, own_name)
         seconds = round(time.perf_counter() - self.began, 3)
@@ -170,9 +178,11 @@ def compile_graph(
     layout_choice: bool = True,
     memory_plan: bool = True,
     persistent_groups: int = 132,
+    arithmetic: str = "float",
 ) -> Bundle:
     """Compile an imported graph for a device class; needs no device.
 
+    ``arithmetic`` half: the bundle runs on devices with cl_khr_fp16 only.
     ``persistent_groups``: work-groups that an NVIDIA device of compute capability 9.0 keeps resident at once; 0
     where it cannot run the persistent kernel.
     """
@@ -184,6 +194,7 @@ def compile_graph(
     from ecp.passes.rewrite import is_view
     from ecp.passes.storage import place
 
+    check_precision(precision, arithmetic, device_class)
     options: dict[str, Any] = {
         "eliminate": eliminate,
         "fuse": fuse,
@@ -200,7 +211,9 @@ def compile_graph(
         canonical = canonicalize(graph)
         fused = fuse_pass(canonical, fuse=fuse, eliminate=eliminate)
         placed = place(fused, half=precision == "fp16", layout_choice=layout_choice)
-        plan, sources, pools = lower(canonical, placed, row, precision, share_memory=memory_plan)
+        plan, sources, pools = lower(
+            canonical, placed, row, precision, share_memory=memory_plan, arithmetic=arithmetic
+        )
     else:
         options["persistent"] = True
         plan, sources, pools = whole
@@ -221,11 +234,13 @@ def compile_graph(
         naive_bytes=sum(graph.types[o].nbytes for n in graph.nodes for o in n.outputs),
         weight_bytes=next(p["bytes"] for p in plan["pools"] if p["name"] == "weights"),
         macs=macs(graph),
+        arithmetic=arithmetic,
+        half_launches=sum(launch.get("arithmetic") == "half" for launch in launches),
     )
     # Whether this came from a cache is known to the one who asks, not to the plan on disk.
     facts = {k: v for k, v in asdict(report).items() if k != "from_cache"}
     plan.update(
-        format="ecp-bundle", version=1, device_class=device_class, precision=precision,
+        format="ecp-bundle", version=1, device_class=device_class, precision=precision, arithmetic=arithmetic,
         model={"name": graph.name, "sha256": ""},
         options=options,
         report=facts,

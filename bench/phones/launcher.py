@@ -113,6 +113,7 @@ class PhoneLauncher:
 
     def _own(self, request: Request, timeout_s: float) -> Reply:
         from baselines.ecp_backend import bundle_folder
+        from baselines.ecp_native import compiler_settings
 
         if self._runner is None:
             self._runner = PhoneRunner(self._transport, self.identity, self.device)
@@ -124,7 +125,8 @@ class PhoneLauncher:
             request.threads,
             {**request.options, "model_sha256": request.model_sha256},
         )
-        folder, origin = bundle_folder(Path(request.onnx), target, config)
+        # Both names run the same program here, so settings under either one are the compiler's.
+        folder, origin = bundle_folder(Path(request.onnx), target, compiler_settings(config))
         threads = request.threads if target.device_class == "cpu" else 0
         job = _Job(runner, request, folder, timeout_s, threads)
         feeds = inputs.load(Path(request.inputs))

@@ -31,6 +31,7 @@ class Launch:
     layout: bool = False
     nodes: tuple[str, ...] = ()
     reason: str = ""
+    arithmetic: str = "float"
 
 
 @dataclass

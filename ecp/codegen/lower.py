@@ -31,9 +31,15 @@ OPTIONS = "-cl-std=CL1.2 -cl-mad-enable -cl-no-signed-zeros"
 
 
 def lower(
-    canonical: Graph, placed: Placement, schedule: Schedule, precision: str, *, share_memory: bool = True
+    canonical: Graph,
+    placed: Placement,
+    schedule: Schedule,
+    precision: str,
+    *,
+    share_memory: bool = True,
+    arithmetic: str = "float",
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
-    """(plan, sources by file, pool contents)."""
+    """(plan, sources by file, pool contents). ``arithmetic``: what products multiply in, float or half."""
     graph = placed.graph
     # Kernels read through views of the canonical graph; copies added by placement are known to it too.
     types = {**canonical.types, **graph.types}
@@ -45,7 +51,7 @@ def lower(
     whole = Graph(
         canonical.nodes, canonical.inputs, graph.outputs, {**canonical.constants, **graph.constants}, types
     )
-    env = Env(whole, made, placed.storage, placed.buffers, precision == "fp16")
+    env = Env(whole, made, placed.storage, placed.buffers, precision == "fp16", arithmetic)
     launches = []
     for node in graph.nodes:
         if node.op == "Fused":
@@ -133,6 +139,7 @@ def _bundle_parts(
                 "family": launch.family, "nodes": list(launch.nodes),
                 "flops": int(launch.flops), "bytes": int(launch.bytes),
                 "layout": launch.layout, "reason": launch.reason,
+                **({"arithmetic": "half"} if launch.arithmetic == "half" else {}),
             }
             for launch in launches
         ],

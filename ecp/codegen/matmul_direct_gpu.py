@@ -13,7 +13,7 @@ from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.product_gpu import Product
 from ecp.codegen.reader import Env
 from ecp.codegen.schedule import Schedule
-from ecp.index.expr import var
+from ecp.index.expr import Expr, var
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ class DirectProduct(Product):
         return k.finish(*self.sizes())
 
     def _reduce(self) -> None:
-        c, t, k, w = self.c, self.t, self.kernel, self.width
-        f = f"float{w}" if w > 1 else "float"
+        c, t, k = self.c, self.t, self.kernel
         rows = [self.row(f"row{i}", f"ty*{t.mr} + {i}") for i in range(t.mr)]
         if c.norm is not None:
             for i in range(t.mr):
@@ -99,7 +98,13 @@ class DirectProduct(Product):
                 k.emit(f"const float mean{i} = means[{slot}], rstd{i} = rstds[{slot}];")
         if c.weights is not None:
             self._weights()
-        with k.block(f"for (int step = 0; step < {c.k // w}; ++step)"):
+        self._steps(rows)
+
+    def _steps(self, rows: list[Expr]) -> None:
+        """All of k, ``width`` at a time."""
+        k, w = self.kernel, self.width
+        f = f"float{w}" if w > 1 else "float"
+        with k.block(f"for (int step = 0; step < {self.c.k // w}; ++step)"):
             for i, row in enumerate(rows):
                 k.emit(f"const {f} a{i} = {self.read_a(row, 'step', f'mean{i}', f'rstd{i}')};")
             for j in range(w):
@@ -129,8 +134,12 @@ class DirectProduct(Product):
         self.pointer = "" if fits else k.argument(name, dtype)
         self.weights_half = dtype == "float16"
 
+    def _row(self) -> str:
+        """Row of the packed weights."""
+        return f"batch*{self.c.k} + kk" if prod(self.c.batch) > 1 else "kk"
+
     def _load(self, vector: str) -> str:
-        row = f"batch*{self.c.k} + kk" if prod(self.c.batch) > 1 else "kk"
+        row = self._row()
         if self.image:
             return f"read_imagef({self.image}, (int2)({vector}, {row}))"
         at = f"({row})*{self.pitch} + {vector}"

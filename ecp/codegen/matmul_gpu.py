@@ -2,7 +2,8 @@
 
 ``local``: both operands in tiles of local memory (``matmul_local_gpu``); where the device runs PTX, copied there
 ahead of time (``matmul_ptx_gpu``) and, where storage is half, multiplied by tensor cores (``matmul_mma_gpu``).
-Otherwise from images and registers (``matmul_direct_gpu``).
+Otherwise from images and registers (``matmul_direct_gpu``). Where half arithmetic is asked for, both without PTX have
+a form of their own (``matmul_half_gpu``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from ecp.codegen.contraction import Contraction
 from ecp.codegen.kernel import Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.matmul_direct_gpu import DirectProduct
+from ecp.codegen.matmul_half_gpu import HalfDirectProduct, HalfLocalProduct
 from ecp.codegen.matmul_local_gpu import LocalProduct
 from ecp.codegen.matmul_mma_gpu import TensorProduct
 from ecp.codegen.matmul_ptx_gpu import AsyncProduct
@@ -31,6 +33,8 @@ def emit_matmul_gpu(env: Env, schedule: Schedule, node: Node, c: Contraction) ->
 
 
 def _kind(env: Env, s: Schedule, c: Contraction) -> type[DirectProduct] | type[LocalProduct]:
+    if env.arithmetic == "half":
+        return HalfLocalProduct if s.local else HalfDirectProduct
     if not s.local:
         return DirectProduct
     if not s.ptx or c.weights is None:

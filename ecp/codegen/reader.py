@@ -40,6 +40,7 @@ class Env:
     storage: Mapping[str, Storage]
     buffers: dict[str, Buffer]
     half: bool
+    arithmetic: str = "float"  # of products: float, or half where the device and the caller have it so
 
     def constant_buffer(self, name: str, array: np.ndarray, key: str | None = None) -> Buffer:
         """The weights buffer holding ``array`` (added on first use), in storage precision."""

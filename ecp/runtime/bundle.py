@@ -25,7 +25,8 @@ class Report:
     """What the compiler did, for people and for the record (``explain`` prints it).
 
     ``compile_seconds`` is what the call took that gave the bundle: a look-up where ``from_cache``, and then
-    ``cold_compile_seconds`` is what the compile took that filled the cache.
+    ``cold_compile_seconds`` is what the compile took that filled the cache. ``arithmetic`` is what was asked for,
+    ``half_launches`` how many launches multiply in half (products and convolutions).
     """
 
     imported_nodes: int = 0
@@ -42,6 +43,8 @@ class Report:
     compile_seconds: float = 0.0
     from_cache: bool = False
     cold_compile_seconds: float = 0.0
+    arithmetic: str = "float"
+    half_launches: int = 0
 
 
 @dataclass

@@ -158,6 +158,11 @@ class Session:
                 f"{self.device.name!r} is {self.device.device_class!r}; "
                 f"compile again with --device {self.device.name}"
             )
+        if self.bundle.plan.get("arithmetic", "float") == "half" and not self.device.fp16:
+            raise DeviceError(
+                f"the bundle multiplies in half, and {self.device.name!r} ({self.device.device}) has no "
+                "cl_khr_fp16; compile again with arithmetic float"
+            )
         # A kernel whose groups wait for each other hangs a device that cannot hold them all.
         groups = max((n.get("resident_groups", 0) for n in self.bundle.plan["launches"]), default=0)
         if groups > self.device.compute_units:

@@ -32,7 +32,18 @@ GRAPHS: dict[str, Graph] = {
 @pytest.mark.parametrize("name", list(GRAPHS))
 def test_emitted_text(name: str, device_class: str) -> None:
     (text,) = compile_graph(GRAPHS[name], device_class).sources.values()
-    path = GOLDEN / f"{name}_{device_class}.cl"
+    _compare(f"{name}_{device_class}.cl", text)
+
+
+@pytest.mark.parametrize("device_class", ["adreno", "generic"])
+def test_emitted_text_in_half(device_class: str) -> None:
+    graph = matmul(5, 44, 8)  # one full partial sum and a shorter one
+    (text,) = compile_graph(graph, device_class, "fp16", arithmetic="half").sources.values()
+    _compare(f"matmul_half_{device_class}.cl", text)
+
+
+def _compare(file: str, text: str) -> None:
+    path = GOLDEN / file
     if os.environ.get("ECP_UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
