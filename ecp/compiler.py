@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Platforms whose compilers are known to turn __builtin_prefetch into one instruction; rusticl's dies of it.
 PREFETCHING = ("Intel(R) OpenCL", "Portable Computing Language")
+# Platforms that run work-items of one kernel on as many threads as there are, each to its end.
+CHAINING = PREFETCHING
 
 
 def compile_onnx(
@@ -186,6 +189,7 @@ def compile_graph(
     ``persistent_groups``: work-groups that an NVIDIA device of compute capability 9.0 keeps resident at once; 0
     where it cannot run the persistent kernel.
     """
+    from ecp.codegen.chain import chain
     from ecp.codegen.lower import lower
     from ecp.codegen.nvidia import lower_vit
     from ecp.ir.cost import macs
@@ -214,6 +218,8 @@ def compile_graph(
         plan, sources, pools = lower(
             canonical, placed, row, precision, share_memory=memory_plan, arithmetic=arithmetic
         )
+        if row.chain:
+            plan, sources, pools = chain(plan, sources, pools, row.workers)
     else:
         options["persistent"] = True
         plan, sources, pools = whole
@@ -225,6 +231,7 @@ def compile_graph(
         transformative_nodes=len(views),
         eliminated=max(0, len(views) - len(layout)),
         launches=len(launches),
+        dispatches=1 if "chain" in plan else len(launches),
         layout_launches=len(layout),
         layout_bytes=sum(launch["bytes"] for launch in layout),
         materialized=[
@@ -272,12 +279,18 @@ def default_schedule(device: OpenCLDevice) -> Schedule:
         schedule_for(device.device_class, _vector_width(device)),
         workers=device.compute_units,
         prefetch=device.platform in PREFETCHING,
+        chain=device.device_class == "cpu" and device.platform in CHAINING and _strongly_ordered(),
     )
     if not row.ptx:
         return row
     if _capability(device) < 8:  # no asynchronous copies
         return replace(row, groups=device.compute_units, ptx=False, local_bytes=32768, bk=64)
     return replace(row, groups=device.compute_units)
+
+
+def _strongly_ordered() -> bool:
+    """Whether this processor shows stores to others in their order: OpenCL 1.2 has no atomics that would ask for it."""
+    return platform.machine() in ("x86_64", "AMD64")
 
 
 def _capability(device: OpenCLDevice) -> int:

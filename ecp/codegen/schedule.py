@@ -15,8 +15,8 @@ class Schedule:
     ``chunk_k`` the piece of a long reduction. Weights above ``stream_bytes`` are read once, whatever that costs.
 
     ``workers`` is the number of work-items that share a CPU launch's queue (one a compute unit). ``prefetch``: ask
-    for the next weights ahead of time (not every driver's compiler survives the hint). ``attention_q`` vectors of
-    queries and ``attention_k`` keys make the register tile of attention.
+    for the next weights ahead of time (not every driver's compiler survives the hint). ``chain``: one launch for the
+    whole model. ``attention_q`` vectors of queries and ``attention_k`` keys make the register tile of attention.
 
     On GPUs ``nr`` counts vectors of 4, ``wg`` is the largest work-group (columns, rows), ``groups`` the number of
     multiprocessors to keep busy, ``bk`` the most steps along k in local memory at once, ``local_bytes`` the local
@@ -34,6 +34,7 @@ class Schedule:
     workers: int = 2
     unroll: int = 4
     prefetch: bool = False
+    chain: bool = False
     attention_q: int = 1
     attention_k: int = 12
     wg: tuple[int, int] = (1, 1)

@@ -25,7 +25,8 @@ class Report:
     """What the compiler did, for people and for the record (``explain`` prints it).
 
     ``compile_seconds`` is what the call took that gave the bundle: a look-up where ``from_cache``, and then
-    ``cold_compile_seconds`` is what the compile took that filled the cache. ``arithmetic`` is what was asked for,
+    ``cold_compile_seconds`` is what the compile took that filled the cache. ``dispatches``: calls of the driver for
+    one inference, fewer than ``launches`` where these are chained. ``arithmetic`` is what was asked for,
     ``half_launches`` how many launches multiply in half (products and convolutions).
     """
 
@@ -33,6 +34,7 @@ class Report:
     transformative_nodes: int = 0
     eliminated: int = 0
     launches: int = 0
+    dispatches: int = 0
     layout_launches: int = 0
     layout_bytes: int = 0
     materialized: list[tuple[str, str]] = field(default_factory=list)
@@ -160,7 +162,7 @@ def check_plan(plan: dict[str, Any]) -> None:
     programs = {p["name"] for p in plan["programs"]}
     for program in plan["programs"]:
         _safe(program["file"])
-    for launch in plan["launches"]:
+    for launch in [*plan["launches"], *([plan["chain"]] if plan.get("chain") else [])]:
         if launch["program"] not in programs:
             raise ValueError(f"launch of unknown program {launch['program']!r}")
         if not 1 <= len(launch["global"]) <= 3 or any(g <= 0 for g in launch["global"]):

@@ -59,8 +59,10 @@ class Session:
         self._queue = cl.CommandQueue(self._context, handle)
         self._profiling_queue: Any = None
         self._allocate()
-        self._programs = {p["name"]: self._build(p, handle) for p in bundle.plan["programs"]}
-        self._launches = [self._bind(launch) for launch in bundle.plan["launches"]]
+        self._programs: dict[str, Any] = {}
+        self._each: list[Any] = []
+        chain = bundle.plan.get("chain")
+        self._launches = [self._bind(chain)] if chain else self._one_by_one()
 
     def __enter__(self) -> Session:
         return self
@@ -105,7 +107,7 @@ class Session:
         self._queue.finish()
 
     def execute(self) -> None:
-        """Run every launch and wait for the last."""
+        """Run every launch, or the chain that stands for all of them, and wait for the last."""
         enqueue, queue = self._cl.enqueue_nd_range_kernel, self._queue
         for kernel, global_size, local_size in self._launches:
             enqueue(queue, kernel, global_size, local_size)
@@ -129,9 +131,10 @@ class Session:
             self._profiling_queue = cl.CommandQueue(
                 self._context, self._context.devices[0], cl.command_queue_properties.PROFILING_ENABLE
             )
-        times = np.zeros((repeats, len(self._launches)))
+        launches = self._one_by_one()
+        times = np.zeros((repeats, len(launches)))
         for r in range(repeats):
-            events = [cl.enqueue_nd_range_kernel(self._profiling_queue, *launch) for launch in self._launches]
+            events = [cl.enqueue_nd_range_kernel(self._profiling_queue, *launch) for launch in launches]
             self._profiling_queue.finish()
             times[r] = [(e.profile.end - e.profile.start) * 1e-6 for e in events]
         medians = np.median(times, axis=0)
@@ -145,6 +148,7 @@ class Session:
     def close(self) -> None:
         """Release device memory now instead of at garbage collection."""
         self._launches.clear()
+        self._each.clear()
         for mem in {id(m): m for m in [*self._mems.values(), *self._pools.values()]}.values():
             mem.release()
         self._mems.clear()
@@ -241,6 +245,19 @@ class Session:
             hostbuf=np.array(data),
         )
 
+    def _one_by_one(self) -> list[Any]:
+        """Every launch of the plan, bound when first asked for: where they run as a chain, only a profile does."""
+        if not self._each:
+            self._each = [self._bind(launch) for launch in self.bundle.plan["launches"]]
+        return self._each
+
+    def _program(self, name: str) -> Any:
+        """A program, built when first asked for."""
+        if name not in self._programs:
+            program = next(p for p in self.bundle.plan["programs"] if p["name"] == name)
+            self._programs[name] = self._build(program, self._context.devices[0])
+        return self._programs[name]
+
     def _build(self, program: dict[str, Any], handle: Any) -> Any:
         cl = self._cl
         source = self.bundle.sources[program["file"]]
@@ -270,7 +287,7 @@ class Session:
         return built
 
     def _bind(self, launch: dict[str, Any]) -> tuple[Any, tuple[int, ...], tuple[int, ...] | None]:
-        kernel = self._cl.Kernel(self._programs[launch["program"]], launch["kernel"])
+        kernel = self._cl.Kernel(self._program(launch["program"]), launch["kernel"])
         kernel.set_args(*[self._argument(a) for a in launch["args"]])
         local = tuple(launch["local"]) if launch["local"] else None
         return kernel, tuple(launch["global"]), local

@@ -67,6 +67,8 @@ DAMAGES: list[tuple[Callable[[Plan], None], str]] = [
     (_set("programs", 0, "file", to="kernels/none.cl"), "missing or too large"),
     (_set("programs", 0, "options", to="-DX=\n"), "outside printable ASCII"),
     (_set("launches", 0, "program", to="p9"), 'unknown "p9"'),
+    (_set("chain", to={"program": "p9"}), 'chain.program names the unknown "p9"'),
+    (_set("chain", to=7), "chain"),
     (_set("launches", 0, "global", to=[]), "global is empty"),
     (_set("launches", 0, "global", to=[1, 1, 1, 1]), "list of up to 3"),
     (_set("launches", 0, "global", to=[8, 0]), "global is not an integer from 1"),

@@ -30,7 +30,9 @@ void verify(const ecp::Bundle& bundle) {
     for (const auto& tensor : *side) require(tensor.bytes > 0 && tensor.bytes <= bundle.mems.at(tensor.mem).bytes);
   }
   for (const auto& program : bundle.programs) require(program.file.find("..") == std::string::npos);
-  for (const auto& launch : bundle.launches) {
+  auto launches = bundle.launches;
+  if (bundle.chain) launches.push_back(*bundle.chain);
+  for (const auto& launch : launches) {
     require(launch.program < bundle.programs.size());
     require(!launch.global.empty() && launch.global.size() <= 3);
     require(launch.local.empty() || launch.local.size() == launch.global.size());

@@ -132,7 +132,11 @@ class PlanReader {
     each("inputs", [this](const Value& v, const std::string& w) { read_tensor(v, w, bundle_.inputs); });
     each("outputs", [this](const Value& v, const std::string& w) { read_tensor(v, w, bundle_.outputs); });
     each("programs", [this](const Value& v, const std::string& w) { read_program(v, w); });
-    each("launches", [this](const Value& v, const std::string& w) { read_launch(v, w); });
+    each("launches", [this](const Value& v, const std::string& w) { bundle_.launches.push_back(read_launch(v, w)); });
+    const auto chain = root_.object.find("chain");
+    if (chain != root_.object.end() && !chain->second.is(Kind::kNull)) {
+      bundle_.chain = read_launch(chain->second, "chain");
+    }
     if (bundle_.outputs.empty()) fail("outputs", "is empty");
     const auto golden = root_.object.find("golden");
     if (golden != root_.object.end() && !golden->second.is(Kind::kNull)) {
@@ -234,7 +238,7 @@ class PlanReader {
     bundle_.programs.push_back(std::move(program));
   }
 
-  void read_launch(const Value& value, const std::string& where) {
+  Launch read_launch(const Value& value, const std::string& where) const {
     Launch launch;
     launch.program = lookup(program_names_, text(value, "program", where), where + ".program");
     launch.kernel = text(value, "kernel", where);
@@ -261,7 +265,7 @@ class PlanReader {
     launch.bytes = amount(value, "bytes", where);
     const auto layout = value.object.find("layout");
     launch.layout = layout != value.object.end() && layout->second.boolean;
-    bundle_.launches.push_back(std::move(launch));
+    return launch;
   }
 
   Argument read_argument(const Value& value, const std::string& where) const {

@@ -78,6 +78,7 @@ struct Bundle {
   std::vector<MemRegion> mems;
   std::vector<Program> programs;
   std::vector<Launch> launches;
+  std::optional<Launch> chain;  // one launch that stands for all of them
 };
 
 // Size of a file inside the bundle, or nothing where there is no such regular file.

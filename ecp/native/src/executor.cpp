@@ -44,8 +44,12 @@ Executor::Executor(const cl::Api& api, const cl::DeviceInfo& device, const Bundl
   create_memory();
   stats_.upload_ms = since_ms(upload_start);
   const auto build_start = std::chrono::steady_clock::now();
-  build_programs();
-  prepare_launches();
+  programs_.resize(bundle_.programs.size());
+  if (bundle_.chain) {
+    chain_ = prepare(*bundle_.chain);
+  } else {
+    prepare_each();
+  }
   if (options_.command_buffer) record_command_buffer();
   stats_.build_ms = since_ms(build_start);
 }
@@ -211,58 +215,67 @@ void Executor::store_binary(cl::Program program, const std::string& path) {
   write_file(path, binary);
 }
 
-void Executor::build_programs() {
-  for (const Program& program : bundle_.programs) {
-    const std::string source = read_file(bundle_.folder + "/" + program.file);
-    std::string path;
-    if (!options_.cache_folder.empty()) {
-      // '\n' cannot occur in options or device texts, so that no two different keys look alike.
-      path = options_.cache_folder + "/" +
-             sha256_hex(program.options + "\n" + device_.platform_name + "\n" + device_.name + "\n" +
-                        device_.driver_version + "\n" + device_.version + "\n" + source) +
-             ".clbin";
-    }
-    Handle<cl::ProgramTag> built;
-    if (!path.empty()) built = program_from_cache(path);
-    if (built) {
-      ++stats_.programs_from_cache;
-    } else {
-      built = program_from_source(program, source);
-      if (!path.empty()) store_binary(built.get(), path);
-    }
-    programs_.push_back(std::move(built));
+cl::Program Executor::program(std::size_t index) {
+  if (programs_[index]) return programs_[index].get();
+  const Program& entry = bundle_.programs[index];
+  const std::string source = read_file(bundle_.folder + "/" + entry.file);
+  std::string path;
+  if (!options_.cache_folder.empty()) {
+    // '\n' cannot occur in options or device texts, so that no two different keys look alike.
+    path = options_.cache_folder + "/" +
+           sha256_hex(entry.options + "\n" + device_.platform_name + "\n" + device_.name + "\n" +
+                      device_.driver_version + "\n" + device_.version + "\n" + source) +
+           ".clbin";
   }
+  Handle<cl::ProgramTag> built;
+  if (!path.empty()) built = program_from_cache(path);
+  if (built) {
+    ++stats_.programs_from_cache;
+  } else {
+    built = program_from_source(entry, source);
+    if (!path.empty()) store_binary(built.get(), path);
+  }
+  ++stats_.programs;
+  programs_[index] = std::move(built);
+  return programs_[index].get();
 }
 
-std::string Executor::launch_name(std::size_t index) const {
-  return "launch " + std::to_string(index) + " (" + bundle_.launches[index].kernel + ")";
+// Only where something failed: an enqueue has no time for texts.
+std::string Executor::name_of(const Launch& launch) const {
+  if (bundle_.chain && &launch == &*bundle_.chain) return "the chain of all launches";
+  return "launch " + std::to_string(&launch - bundle_.launches.data()) + " (" + launch.kernel + ")";
 }
 
-void Executor::prepare_launches() {
-  for (std::size_t i = 0; i < bundle_.launches.size(); ++i) {
-    const Launch& launch = bundle_.launches[i];
-    cl::Int status = cl::kSuccess;
-    cl::Kernel raw = api_.CreateKernel(programs_[launch.program].get(), launch.kernel.c_str(), &status);
-    kernels_.push_back(own(raw, api_.ReleaseKernel, status, "clCreateKernel for " + launch_name(i)));
-    cl::UInt expected = 0;
-    cl::check(api_.GetKernelInfo(raw, cl::kKernelNumArgs, sizeof expected, &expected, nullptr),
-              "clGetKernelInfo for " + launch_name(i));
-    if (expected != launch.args.size()) {
-      throw BundleError(launch_name(i) + " has " + std::to_string(launch.args.size()) + " arguments, its kernel takes " +
-                        std::to_string(expected));
+Handle<cl::KernelTag> Executor::prepare(const Launch& launch) {
+  const std::string name = name_of(launch);
+  cl::Int status = cl::kSuccess;
+  cl::Kernel raw = api_.CreateKernel(program(launch.program), launch.kernel.c_str(), &status);
+  auto kernel = own(raw, api_.ReleaseKernel, status, "clCreateKernel for " + name);
+  cl::UInt expected = 0;
+  cl::check(api_.GetKernelInfo(raw, cl::kKernelNumArgs, sizeof expected, &expected, nullptr),
+            "clGetKernelInfo for " + name);
+  if (expected != launch.args.size()) {
+    throw BundleError(name + " has " + std::to_string(launch.args.size()) +
+                      " arguments, its kernel takes " + std::to_string(expected));
+  }
+  for (cl::UInt k = 0; k < expected; ++k) {
+    const Argument& argument = launch.args[k];
+    const std::string call = "clSetKernelArg " + std::to_string(k) + " of " + name;
+    if (argument.kind == Argument::Kind::kMem) {
+      const cl::Mem mem = mems_[argument.mem].get();
+      cl::check(api_.SetKernelArg(raw, k, sizeof mem, &mem), call);
+    } else if (argument.kind == Argument::Kind::kInt32) {
+      cl::check(api_.SetKernelArg(raw, k, sizeof argument.i32, &argument.i32), call);
+    } else {
+      cl::check(api_.SetKernelArg(raw, k, sizeof argument.f32, &argument.f32), call);
     }
-    for (cl::UInt k = 0; k < expected; ++k) {
-      const Argument& argument = launch.args[k];
-      const std::string call = "clSetKernelArg " + std::to_string(k) + " of " + launch_name(i);
-      if (argument.kind == Argument::Kind::kMem) {
-        const cl::Mem mem = mems_[argument.mem].get();
-        cl::check(api_.SetKernelArg(raw, k, sizeof mem, &mem), call);
-      } else if (argument.kind == Argument::Kind::kInt32) {
-        cl::check(api_.SetKernelArg(raw, k, sizeof argument.i32, &argument.i32), call);
-      } else {
-        cl::check(api_.SetKernelArg(raw, k, sizeof argument.f32, &argument.f32), call);
-      }
-    }
+  }
+  return kernel;
+}
+
+void Executor::prepare_each() {
+  for (std::size_t i = kernels_.size(); i < bundle_.launches.size(); ++i) {
+    kernels_.push_back(prepare(bundle_.launches[i]));
   }
 }
 
@@ -290,33 +303,38 @@ void Executor::record_command_buffer() {
   cl::CommandBuffer raw = create(1, &queue, nullptr, &status);
   auto commands = own(raw, release, status, "clCreateCommandBufferKHR");
   cl::UInt previous = 0;
-  for (std::size_t i = 0; i < kernels_.size(); ++i) {
-    const Launch& launch = bundle_.launches[i];
+  const std::size_t count = chain_ ? 1 : kernels_.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const Launch& launch = chain_ ? *bundle_.chain : bundle_.launches[i];
+    const cl::Kernel kernel = chain_ ? chain_.get() : kernels_[i].get();
     cl::UInt point = 0;
-    cl::check(record(raw, nullptr, nullptr, kernels_[i].get(), static_cast<cl::UInt>(launch.global.size()), nullptr,
+    cl::check(record(raw, nullptr, nullptr, kernel, static_cast<cl::UInt>(launch.global.size()), nullptr,
                      launch.global.data(), launch.local.empty() ? nullptr : launch.local.data(), i == 0 ? 0 : 1,
                      i == 0 ? nullptr : &previous, &point, nullptr),
-              "clCommandNDRangeKernelKHR of " + launch_name(i));
+              "clCommandNDRangeKernelKHR of " + name_of(launch));
     previous = point;
   }
   cl::check(finalize(raw), "clFinalizeCommandBufferKHR");
   recorded_ = std::move(commands);
 }
 
-void Executor::enqueue(cl::Queue queue, std::size_t index, cl::Event* event) {
-  const Launch& launch = bundle_.launches[index];
+void Executor::enqueue(cl::Queue queue, const Launch& launch, cl::Kernel kernel, cl::Event* event) {
   const cl::Int status =
-      api_.EnqueueNDRangeKernel(queue, kernels_[index].get(), static_cast<cl::UInt>(launch.global.size()), nullptr,
+      api_.EnqueueNDRangeKernel(queue, kernel, static_cast<cl::UInt>(launch.global.size()), nullptr,
                                 launch.global.data(), launch.local.empty() ? nullptr : launch.local.data(), 0,
                                 nullptr, event);
-  if (status != cl::kSuccess) throw cl::Error(status, "clEnqueueNDRangeKernel of " + launch_name(index));
+  if (status != cl::kSuccess) throw cl::Error(status, "clEnqueueNDRangeKernel of " + name_of(launch));
 }
 
 void Executor::run() {
   if (recorded_) {
     cl::check(enqueue_recorded_(0, nullptr, recorded_.get(), 0, nullptr, nullptr), "clEnqueueCommandBufferKHR");
+  } else if (chain_) {
+    enqueue(queue_.get(), *bundle_.chain, chain_.get(), nullptr);
   } else {
-    for (std::size_t i = 0; i < kernels_.size(); ++i) enqueue(queue_.get(), i, nullptr);
+    for (std::size_t i = 0; i < kernels_.size(); ++i) {
+      enqueue(queue_.get(), bundle_.launches[i], kernels_[i].get(), nullptr);
+    }
   }
   cl::check(api_.Finish(queue_.get()), "clFinish");
 }
@@ -324,17 +342,18 @@ void Executor::run() {
 std::vector<double> Executor::profile_once() {
   // A queue of its own: one with profiling on slows the enqueueing, and its times are not latency.
   if (!profile_queue_) profile_queue_ = make_queue(cl::kQueueProfiling);
+  prepare_each();
   std::vector<Handle<cl::EventTag>> events;
   for (std::size_t i = 0; i < kernels_.size(); ++i) {
     cl::Event event = nullptr;
-    enqueue(profile_queue_.get(), i, &event);
+    enqueue(profile_queue_.get(), bundle_.launches[i], kernels_[i].get(), &event);
     events.emplace_back(event, Release<cl::EventTag>{api_.ReleaseEvent});
   }
   cl::check(api_.Finish(profile_queue_.get()), "clFinish of the profiling queue");
   std::vector<double> times;
   for (std::size_t i = 0; i < events.size(); ++i) {
     cl::ULong start = 0, end = 0;
-    const std::string call = "clGetEventProfilingInfo of " + launch_name(i);
+    const std::string call = "clGetEventProfilingInfo of " + name_of(bundle_.launches[i]);
     cl::check(api_.GetEventProfilingInfo(events[i].get(), cl::kProfilingStart, sizeof start, &start, nullptr), call);
     cl::check(api_.GetEventProfilingInfo(events[i].get(), cl::kProfilingEnd, sizeof end, &end, nullptr), call);
     times.push_back(static_cast<double>(end - start) * 1e-6);

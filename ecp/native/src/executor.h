@@ -29,7 +29,7 @@ struct ExecutorOptions {
 
 struct StartStats {
   double upload_ms = 0, build_ms = 0;
-  std::size_t programs_from_cache = 0;
+  std::size_t programs = 0, programs_from_cache = 0;
   std::uint64_t pool_bytes = 0, image_bytes = 0;
   std::vector<std::string> notes;   // e.g. why a cached binary was not used
 };
@@ -44,7 +44,7 @@ class Executor {
   void write_input(std::size_t index, const void* data);
   void read_output(std::size_t index, void* data);
 
-  void run();                             // all launches, returns when they are complete
+  void run();                             // all launches or their chain, returns when they are complete
   std::vector<double> profile_once();     // device time of each launch in ms, on the profiling queue
   const StartStats& stats() const { return stats_; }
 
@@ -57,12 +57,13 @@ class Executor {
   Handle<cl::ProgramTag> program_from_cache(const std::string& path);
   Handle<cl::ProgramTag> program_from_source(const Program& program, const std::string& source);
   void store_binary(cl::Program program, const std::string& path);
-  void build_programs();
-  void prepare_launches();
+  cl::Program program(std::size_t index);  // built when first asked for
+  Handle<cl::KernelTag> prepare(const Launch& launch);
+  void prepare_each();
   void record_command_buffer();
-  void enqueue(cl::Queue queue, std::size_t index, cl::Event* event);
+  void enqueue(cl::Queue queue, const Launch& launch, cl::Kernel kernel, cl::Event* event);
+  std::string name_of(const Launch& launch) const;
   Handle<cl::QueueTag> make_queue(cl::Bitfield properties);
-  std::string launch_name(std::size_t index) const;
 
   const cl::Api& api_;
   const cl::DeviceInfo& device_;
@@ -76,8 +77,9 @@ class Executor {
   Handle<cl::QueueTag> queue_, profile_queue_;
   std::vector<Handle<cl::MemTag>> pools_;   // by pool index; null where only images live there
   std::vector<Handle<cl::MemTag>> mems_;    // by mem index: sub-buffer or image
-  std::vector<Handle<cl::ProgramTag>> programs_;
-  std::vector<Handle<cl::KernelTag>> kernels_;  // one per launch, arguments set once
+  std::vector<Handle<cl::ProgramTag>> programs_;  // by program index; null where nothing needed it yet
+  std::vector<Handle<cl::KernelTag>> kernels_;    // one per launch, arguments set once; empty until needed
+  Handle<cl::KernelTag> chain_;                   // where the bundle has one
   Handle<cl::CommandBufferTag> recorded_;
   cl::Int (*enqueue_recorded_)(cl::UInt, cl::Queue*, cl::CommandBuffer, cl::UInt, const cl::Event*,
                                cl::Event*) = nullptr;

@@ -120,12 +120,13 @@ class Session {
     out.key("bundle").begin_object().key("plan_sha256").text(bundle_.plan_sha256).key("model").text(bundle_.model);
     out.key("model_sha256").text(bundle_.model_sha256).key("precision").text(bundle_.precision);
     out.key("device_class").text(bundle_.device_class);
-    out.key("launches").integer(static_cast<std::int64_t>(bundle_.launches.size())).end_object();
+    out.key("launches").integer(static_cast<std::int64_t>(bundle_.launches.size())).key("dispatches");
+    out.integer(bundle_.chain ? 1 : static_cast<std::int64_t>(bundle_.launches.size())).end_object();
     out.key("device");
     write_device(out, api_, device_);
     out.key("start").begin_object().key("total_ms").number(start_ms_).key("upload_ms").number(stats.upload_ms);
     out.key("build_ms").number(stats.build_ms).key("programs");
-    out.integer(static_cast<std::int64_t>(bundle_.programs.size())).key("programs_from_cache");
+    out.integer(static_cast<std::int64_t>(stats.programs)).key("programs_from_cache");
     out.integer(static_cast<std::int64_t>(stats.programs_from_cache)).key("notes").begin_array();
     for (const auto& note : stats.notes) out.text(note);
     out.end_array().end_object();
