@@ -82,6 +82,10 @@ class Store:
             want["model"] = canonical(want["model"])
         return [c for c in self.latest.values() if all(getattr(c, k) == v for k, v in want.items())]
 
+    def alone(self, run_id: str) -> Store:
+        """This run and no other; times of different runs are times of different minutes."""
+        return Store([self.run(run_id)])
+
     def model_info(self, model: str) -> dict[str, Any]:
         """What the newest run that used a model wrote about it (MACs, parameters, input shape); empty: no run did."""
         for run in reversed(self.runs):

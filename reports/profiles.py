@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from reports.measured import Measured
@@ -49,9 +50,45 @@ def split(cell: Measured) -> Split | None:
     return Split(layout, compute, by_class, _float(found.get("hook_overhead")))
 
 
+def part(cell: Measured, name: str) -> tuple[float, tuple[float, float]] | None:
+    """Median over blocks and range of ``layout_ms`` or ``compute_ms``; None where the record has no profile.
+
+    A single block's range is that of its plain passes, taken in the part's proportion.
+    """
+    found = split(cell)
+    if found is None:
+        return None
+    value = found.layout_ms if name == "layout_ms" else found.compute_ms
+    blocks = [r for r in cell.records if r.status == "measured"]
+    values = [v for r in blocks if (v := _float((r.extra.get("profile") or {}).get(name))) is not None]
+    if len(values) > 1:
+        return median(values), (min(values), max(values))
+    passes = [float(t) for r in blocks for t in r.extra.get("plain_ms") or []]
+    if not passes or not found.total_ms:
+        return value, (value, value)
+    share = value / found.total_ms
+    return value, (share * min(passes), share * max(passes))
+
+
 def latency_ms(cell: Measured) -> float | None:
-    """The plain latency behind a cell: its value, or the plain pass of a profile."""
-    return _float(_profile(cell).get("latency_ms")) if cell.metric == "profile" else cell.value
+    """The plain latency behind a cell: its value, or the median over a profile's blocks of their plain passes."""
+    if cell.metric != "profile":
+        return cell.value
+    return median(blocks) if (blocks := _block_medians(cell)) else _float(_profile(cell).get("latency_ms"))
+
+
+def _block_medians(cell: Measured) -> list[float]:
+    blocks = [r for r in cell.records if r.status == "measured" and r.extra.get("plain_ms")]
+    return [median(map(float, r.extra["plain_ms"])) for r in blocks]
+
+
+def latency_range(cell: Measured) -> tuple[float, float]:
+    """The interval of a latency; for a profile the range of its blocks' plain passes."""
+    value = latency_ms(cell) or 0.0
+    if cell.metric != "profile":
+        return cell.ci or (value, value)
+    medians = _block_medians(cell) or [value]
+    return min(medians), max(medians)
 
 
 def heaviest(cell: Measured) -> list[Mapping[str, Any]]:

@@ -108,7 +108,7 @@ def judge(
         return Judged(Match.REPRODUCED, "within the tolerance")
     other = f"other conditions: {', '.join(unlike)}" if unlike else "outside the tolerance"
     if reference is None or reference.measured is None:
-        missing = f"; {reference.name} is not measured beside it" if reference else ""
+        missing = f"; {reference.name} is not measured in the same run" if reference else ""
         return Judged(Match.NOT_COMPARABLE if unlike else Match.DIFFERS, other + missing)
     want = (published > reference.published) - (published < reference.published)
     got = side(measured, reference.measured)

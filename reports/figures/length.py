@@ -33,12 +33,13 @@ def command(device: str) -> str:
 
 def against_length(store: Store, device: str, precision: str) -> Figure | Missing:
     """Latency over tokens per framework, and below it what core-periphery attention saves of the dense latency."""
-    cells = [c for c in store.find(device=device, precision=precision, metric="latency") if c.ok]
+    want = {"device": device, "precision": precision, "metric": "latency", "variant": ""}
+    cells = [c for c in store.cells if c.ok and all(getattr(c, k) == v for k, v in want.items())]
     every = [r for c in cells if (r := _row(c))]
     panels = _panels(every)
     name = "Latency against sequence length"
     if not panels:
-        why = f"no model was measured at {LEAST_LENGTHS} sequence lengths, with full and core-periphery attention"
+        why = f"no run measured a model at {LEAST_LENGTHS} sequence lengths, with full and core-periphery attention"
         return Missing("length", name, why, command(device))
     rows = [r for some in panels.values() for r in some]
 
@@ -89,12 +90,14 @@ def _row(cell: Measured) -> Row | None:
 
 
 def _panels(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
-    """(network, framework) pairs with enough lengths of both kinds, this project's first; each sorted by length."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+    """(network, framework) pairs with enough lengths of both kinds, this project's first; each sorted by length.
+
+    A panel is the newest run that has enough: quotients of two runs would compare two different minutes.
+    """
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["network"], row["backend"]), []).append(row)
-    full = {k: _with_dense(v) for k, v in groups.items()}
-    kept = {k: v for k, v in full.items() if _enough(v)}
+        groups.setdefault((row["network"], row["backend"], row["run"]), []).append(row)
+    kept = {k[:2]: full for k, v in groups.items() if _enough(full := _with_dense(v))}
     order = sorted(kept, key=lambda k: (k[1] != "ecp", -len(kept[k]), list(SHAPES).index(k[0]), k[1]))
     return {k: kept[k] for k in order[:MOST_PANELS]}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.stats.changepoints import potts
 from reports import costs, profiles
+from reports.figures.roofline import peaks
 from reports.measured import Measured, Run, Store, slug
 from reports.model_names import core_ratio, image_size
 from reports.series import Series
@@ -83,6 +84,9 @@ def device_facts(store: Store, device: str) -> list[tuple[str, str]]:
     true = list(dict.fromkeys(str(c.extra["true_backend"]) for c in cells if c.extra.get("true_backend")))
     if true:
         facts["Ran through"] = "; ".join(true)
+    roof = peaks(store, device)
+    if roof:
+        facts["Measured roof"] = f"{roof[0]:.0f} GFLOP/s multiply-add, {roof[1]:.1f} GB/s copy"
     runs = [r.id for r in store.runs if any(c.device == device for c in r.cells)]
     facts["Runs"] = ", ".join(runs)
     return [(k, v) for k, v in facts.items() if v]
@@ -130,6 +134,7 @@ def _grid_row(model: str, cells: list[Measured], backends: list[str]) -> dict[st
             shown.append({"text": cell.status, "sub": cell.reason[:90], "best": False, "sort": ""})
     return {
         "model": model,
+        "note": "",
         "file": slug(model),
         "cells": shown,
         "order": best if best is not None else float("inf"),

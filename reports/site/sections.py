@@ -12,7 +12,7 @@ from reports.audit import render as audit_render
 from reports.audit.base import MEANING as AUDIT_MEANING
 from reports.measured import Measured, slug
 from reports.series import all_series
-from reports.site import pages, shape
+from reports.site import extras, pages, shape
 from reports.tables import render
 from reports.verdicts import ACCURACY_POINTS, COUNTED, MEANING, TOLERANCE, Match
 
@@ -144,7 +144,7 @@ def devices(b: Builder) -> None:
             device=device,
             facts=pages.device_facts(b.store, device),
             turns=[r for r in b.turns if r["device"] == device],
-            grids=pages.grids(b.store, device),
+            grids=[*pages.grids(b.store, device), *extras.grids(b.store, device)],
             figures=[f for f in b.figures if f.where.startswith(f"{device}, ")],
             gaps=[g for where, some in b.gaps.items() if where.startswith(f"{device}, ") for g in some],
         )
@@ -174,6 +174,12 @@ def models(b: Builder) -> None:
             fields = tuple(shape.columns(view["rows"]))
             text = render.to_csv([{k: str(v) for k, v in r.items()} for r in view["rows"]], fields)
             b.data(f"data/{view['file']}.csv", text)
+        counted = [*extras.kernels(b.store, model), *extras.misses(b.store, model)]
+        for table in counted:
+            text = render.to_csv(
+                [dict(zip(table["columns"], r)) for r in table["rows"]], tuple(table["columns"])
+            )
+            b.data(f"data/{table['file']}.csv", text)
         b.page(
             f"models/{name}.html",
             "model.html",
@@ -184,6 +190,7 @@ def models(b: Builder) -> None:
             cells=[shape.cell_row(c) | {"anchor": f"c{i}-{c.slug}"} for i, c in enumerate(cells)],
             reports=pages.compile_reports(b.store, model),
             profiles=views,
+            counted=counted,
         )
     b.page(
         "models/index.html",

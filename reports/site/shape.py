@@ -94,6 +94,7 @@ SAID = {
     "profile": "profile: time of layout work",
     "roofline": "roofline: share of the roof's speed",
     "limits": "limits: largest batch",
+    "cache": "cache: L1 miss rate",
     "train": "accuracy after training",
 }
 

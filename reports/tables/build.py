@@ -13,6 +13,9 @@ from reports.numbers import Column, PaperTable, Row
 from reports.tables import find, specs
 from reports.verdicts import SETTINGS, Judged, Match, Reference, judge
 
+# What depends on the minute in which it was measured.
+TIMES = ("latency", "profile")
+
 
 @dataclass(frozen=True)
 class TableCell:
@@ -115,13 +118,33 @@ def _cell(
         name = next(r.header for r in paper.rows if r.id == target[0])
         if target[1] != column.id:
             name = next(c.header for c in paper.columns if c.id == target[1])
-        reference = Reference(name, paper.values[target].value, found[target].interval)
+        beside = _beside(paper, spec, context, mine, found[target], target)
+        reference = Reference(name, paper.values[target].value, beside)
     elif target == find.ONE:
         reference = Reference("1x", 1.0, (1.0, 1.0))
     metric = str(column.conditions["metric"])
     rounding = 0.5 * 10.0**-published.decimals
     judged = judge(published.value, mine.interval, metric, mine.unlike, reference, command, rounding)
     return TableCell(row, column, published, mine, judged, command)
+
+
+def _beside(
+    paper: PaperTable,
+    spec: specs.Spec,
+    context: find.Context,
+    mine: find.Found,
+    reference: find.Found,
+    target: tuple[str, str],
+) -> tuple[float, float] | None:
+    """The reference cell's interval. For a time it is the one of the same run: two runs are two machines' minutes."""
+    if mine.cell is None or reference.cell is None or mine.cell.metric not in TIMES:
+        return reference.interval
+    if mine.cell.run == reference.cell.run:
+        return reference.interval
+    alone = find.Context(context.store.alone(mine.cell.run), context.device, context.precision)
+    row = next(r for r in paper.rows if r.id == target[0])
+    column = next(c for c in paper.columns if c.id == target[1])
+    return spec.find(alone, row, column).interval
 
 
 def _further(spec: specs.Spec, context: find.Context, paper: PaperTable) -> dict[str, dict[str, find.Found]]:

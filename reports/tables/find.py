@@ -9,7 +9,7 @@ from reports import costs, profiles
 from reports.measured import Measured, Store
 from reports.model_names import base_name, canonical, core_ratio
 from reports.numbers import Column, Row
-from reports.verdicts import SETTINGS
+from reports.verdicts import SETTINGS, interval
 
 PHONES = ("oneplus11", "xiaomi6")
 ON_DEVICE = ("latency", "memory", "profile", "cache")
@@ -64,14 +64,20 @@ class Found:
     cell: Measured | None = None
 
     @classmethod
-    def of(cls, cell: Measured | None, unlike: list[str], value: float | None = None) -> Found:
-        """From a measured cell; ``value`` takes the place of the cell's own (a part of a profile)."""
+    def of(
+        cls,
+        cell: Measured | None,
+        unlike: list[str],
+        value: float | None = None,
+        interval: tuple[float, float] | None = None,
+    ) -> Found:
+        """From a measured cell; ``value`` and ``interval`` take the place of the cell's own (a part of a profile)."""
         if cell is None:
             return cls()
         number = cell.value if value is None else value
         if cell.status != "measured" or number is None:
             return cls(status=cell.status, reason=cell.reason, backend=cell.backend, cell=cell)
-        ci = cell.ci if value is None and cell.ci else (number, number)
+        ci = interval or (cell.ci if value is None and cell.ci else (number, number))
         return cls(ci, number, cell.unit, cell.source, cell.backend, cell.status, "", unlike, cell)
 
     @classmethod
@@ -116,20 +122,26 @@ def find_t7(context: Context, row: Row, column: Column) -> Found:
 
 def _speedup(context: Context, row: Row) -> Found:
     model = str(row.conditions["model"])
-    ours = first_backend(context, "latency", model, FRAMEWORKS["ecp"])
     others = [first_backend(context, "latency", model, FRAMEWORKS[f]) for f in ("tvm", "mnn")]
-    there = [o for o in others if o is not None and o.ok]
-    if ours is None or not ours.ok or not there:
+    pairs = [(o, ours) for o in others if o is not None and o.ok and (ours := _ours_beside(context, o))]
+    if not pairs:
         return Found()
-    ratios = [(o.value or 0) / (ours.value or 1) for o in there]
-    low = [(o.ci or (o.value, 0))[0] / (ours.ci or (0, ours.value))[1] for o in there]  # type: ignore[operator]
-    high = [(o.ci or (0, o.value))[1] / (ours.ci or (ours.value, 0))[0] for o in there]  # type: ignore[operator]
+    ratios = [(o.value or 0) / (ours.value or 1) for o, ours in pairs]
+    low = [interval(o)[0] / interval(ours)[1] for o, ours in pairs]
+    high = [interval(o)[1] / interval(ours)[0] for o, ours in pairs]
     n = len(ratios)
     unlike = unlike_device(context)
-    unlike += [] if n == 2 else [f"only over {there[0].backend}"]
+    unlike += [] if n == 2 else [f"only over {pairs[0][0].backend}"]
     return Found(
         (sum(low) / n, sum(high) / n), sum(ratios) / n, "x", "computed", status="measured", unlike=unlike
     )
+
+
+def _ours_beside(context: Context, other: Measured) -> Measured | None:
+    """This compiler's latency in the run that measured the other: a speedup is taken inside one run."""
+    alone = Context(context.store.alone(other.run), context.device, context.precision)
+    ours = first_backend(alone, "latency", other.model, FRAMEWORKS["ecp"])
+    return ours if ours is not None and ours.ok else None
 
 
 def find_t1(context: Context, row: Row, column: Column) -> Found:
@@ -145,11 +157,9 @@ def find_t1(context: Context, row: Row, column: Column) -> Found:
     order = [*FRAMEWORKS["mnn"], "onnxruntime", "openvino", "tvm", "torch"]
     cells.sort(key=lambda c: order.index(c.backend) if c.backend in order else len(order))
     for cell in cells:
-        split = profiles.split(cell)
-        if split and column.id == "layout":
-            return Found.of(cell, [*unlike_device(context), cell.backend], split.layout_ms)
-        if split and column.id == "compute":
-            return Found.of(cell, [*unlike_device(context), cell.backend], split.compute_ms)
+        part = profiles.part(cell, f"{column.id}_ms") if column.id in ("layout", "compute") else None
+        if part:
+            return Found.of(cell, [*unlike_device(context), cell.backend], *part)
         size = profiles.intermediate_mb(cell)
         if size is not None and column.id == "intermediate":
             return Found.of(cell, [*unlike_device(context), cell.backend], size)
