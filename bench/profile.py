@@ -31,6 +31,9 @@ LISTED_NODES = 4
 Ablate = Annotated[
     bool, typer.Option("--ablate", help="Only ecp, its passes switched off one by one (and all together).")
 ]
+Trace = Annotated[
+    Path | None, typer.Option("--trace", help="Write ecp's launches here, for Perfetto or chrome://tracing.")
+]
 
 
 def measure(request: Request, session: Session) -> dict[str, Any]:
@@ -151,10 +154,12 @@ def profile(
     timeout: o.Timeout = 600.0,
     settings: o.Set = None,
     ablate: Ablate = False,
+    trace: Trace = None,
 ) -> None:
     """Time per operator by class, layout work against computation, intermediate bytes; hooks' cost shown.
 
     Example: python -m bench profile --models vit_base --backends onnxruntime,openvino,mnn
+    Example: python -m bench profile --models vit_tiny --backends ecp --trace vit_tiny.trace.json
     """
     from bench.profile_run import run_ablation, run_profile
 
@@ -173,7 +178,7 @@ def profile(
         timeout,
         tuple(settings or ()),
     )
-    raise typer.Exit((run_ablation if ablate else run_profile)(asked))
+    raise typer.Exit((run_ablation if ablate else run_profile)(asked, trace))
 
 
 def table_rows(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

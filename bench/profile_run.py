@@ -15,7 +15,9 @@ from rich.table import Table
 
 from bench.options import RunOptions
 from bench.profile import DEFAULT_MODELS, table_rows
+from bench.regress_output import write
 from bench.run import measure
+from bench.trace import trace_of_cells
 from ecp.errors import UsageError
 
 DEFAULT_BACKENDS = ("ecp", "onnxruntime", "openvino", "torch", "mnn")
@@ -29,14 +31,15 @@ NOTE = (
 )
 
 
-def run_profile(asked: RunOptions) -> int:
-    """Measure, then print Table 1's columns; the exit code."""
+def run_profile(asked: RunOptions, trace: Path | None = None) -> int:
+    """Measure, print Table 1's columns and write the ``trace``; the exit code."""
     code, cells = _cells(asked)
     _print(cells, _console(asked), "time of layout work and of computation (Table 1's columns)")
+    _write_trace(cells, trace)
     return code
 
 
-def run_ablation(asked: RunOptions) -> int:
+def run_ablation(asked: RunOptions, trace: Path | None = None) -> int:
     """``ecp`` as it is, with each pass off, and with all off: one run each, cells told apart by their options."""
     if asked.backends not in (None, "ecp"):
         raise UsageError("--ablate switches passes of ecp; leave --backends away or say ecp")
@@ -56,7 +59,13 @@ def run_ablation(asked: RunOptions) -> int:
     if asked.json is not None:
         text = json.dumps(everything, indent=1)
         print(text) if str(asked.json) == "-" else asked.json.write_text(text + "\n")
+    _write_trace(everything, trace)
     return worst
+
+
+def _write_trace(cells: list[dict[str, Any]], trace: Path | None) -> None:
+    if trace is not None:
+        write(trace, json.dumps(trace_of_cells(cells)), "--trace")
 
 
 def _console(asked: RunOptions) -> Console:
