@@ -1,4 +1,5 @@
-"""Reading a built site back: broken links and anchors, requests to elsewhere, missing text alternatives."""
+"""Reading a built site back: broken links and anchors, requests to elsewhere, missing text alternatives, figures
+without their data, and tables that scroll out of the keyboard's reach."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ class Page(HTMLParser):
     ids: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     _svg_depth: int = 0
+    _figure: set[str] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -43,11 +45,28 @@ class Page(HTMLParser):
             self.problems.append("a drawing without a text alternative")
         if tag == "img" and "alt" not in values:
             self.problems.append("an image without alt")
+        if "scroll" in values.get("class", "").split() and not (
+            values.get("tabindex") == "0" and values.get("role") == "region" and values.get("aria-label")
+        ):
+            self.problems.append("a table that scrolls and cannot be reached by keyboard")
+        self._inside_figure(tag, values)
         self._svg_depth += tag == "svg"
 
+    def _inside_figure(self, tag: str, values: dict[str, str]) -> None:
+        if tag == "figure":
+            self._figure = set()
+        elif self._figure is not None:
+            self._figure.add(tag)
+            if tag == "a" and values.get("href", "").endswith(".csv"):
+                self._figure.add("data")
+
     def handle_endtag(self, tag: str) -> None:
-        """Leave a drawing."""
+        """Leave a drawing; a figure must have had its table and its data."""
         self._svg_depth -= tag == "svg"
+        if tag == "figure":
+            if not {"table", "data"} <= (self._figure or set()):
+                self.problems.append("a figure without its table or its data")
+            self._figure = None
 
 
 def check(folder: Path) -> list[str]:

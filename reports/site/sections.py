@@ -14,6 +14,7 @@ from reports.measured import Measured, slug
 from reports.series import all_series
 from reports.site import extras, pages, shape
 from reports.tables import render
+from reports.tables.find import is_ours
 from reports.verdicts import ACCURACY_POINTS, COUNTED, MEANING, TOLERANCE, Match
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ def overview(b: Builder) -> None:
     ]
     if summary:
         tiles.insert(2, {"value": f"{faster} of {len(summary)}", "label": "cases where ecp is fastest"})
+    turns = [r for r in b.turns if r["ratio"] and is_ours(r["first"])]
+    if turns:
+        ahead = sum(r["verdict"] == "faster" for r in turns)
+        label = "pairs that took turns in which ecp is faster"
+        tiles.insert(2, {"value": f"{ahead} of {len(turns)}", "label": label})
     lead = [f for f in b.figures if f.id.startswith(("latency-", "versus-"))]
     if b.turns:
         b.data("data/versus.csv", versus_csv(b.turns))

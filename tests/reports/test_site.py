@@ -71,6 +71,9 @@ def test_a_folder_of_someone_elses_is_not_emptied(tmp_path):
         ('<img src="static/icon.svg">', "without alt"),
         ("<svg></svg>", "without a text alternative"),
         ('<p id="main"></p>', "stands twice"),
+        ('<div class="scroll" role="region" aria-label="x"></div>', "reached by keyboard"),
+        ('<figure><a href="data/published.csv">x</a></figure>', "without its table"),
+        ("<figure><table></table></figure>", "or its data"),
     ],
 )
 def test_the_checker_finds(site, tmp_path, fault, finding):

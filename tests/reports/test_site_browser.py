@@ -108,6 +108,23 @@ def test_keyboard_reaches_everything(browser, site):
     assert {"A", "BUTTON", "SUMMARY", "DIV"} <= reached
 
 
+def test_ratios_are_sorted_and_followed_by_keyboard_alone(browser, site):
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, site, "index.html")
+    region = "[aria-label='Ratios of contenders that took turns']"
+    head = browser.find_element("css selector", f"{region} th:nth-child(4) button")
+    browser.execute_script("arguments[0].focus()", head)
+    head.send_keys(Keys.ENTER)
+    cells = browser.find_elements("css selector", f"{region} tbody td:nth-child(4)")
+    shown = [float(c.text.split()[0]) for c in cells if c.text]
+    assert len(shown) == 3 and shown == sorted(shown)
+    link = browser.find_element("css selector", f"{region} a[href*='runs/']")
+    assert "blocks of run" in link.get_attribute("aria-label")
+    link.send_keys(Keys.ENTER)
+    assert "-versus.html" in browser.current_url and browser.find_elements("css selector", region)
+
+
 def test_tables_sort_and_claims_filter(browser, site):
     open_page(browser, site, "index.html")
     button = browser.find_elements("css selector", "table.sortable th button")[2]

@@ -126,7 +126,7 @@ def test_cells_of_a_json_file_know_whom_their_ratio_is_to(tmp_path, store):
 def test_pages_show_ratio_interval_and_leader(site):
     for name in ("index.html", "devices/local.html", "runs/2026-01-06-versus.html"):
         page = (site.folder / name).read_text()
-        row = next(line for line in page.splitlines() if "<td>ecp</td><td>onnxruntime</td>" in line)
+        row = next(line for line in page.splitlines() if "<td>ecp / onnxruntime</td>" in line)
         assert 'data-v="0.80' in row and "badge ok" in row and "<td>openvino</td>" in row, row
         assert "cannot take turns" in page
     rows = list(csv.DictReader(io.StringIO((site.folder / "data" / "versus.csv").read_text())))
