@@ -285,7 +285,7 @@ def default_schedule(device: OpenCLDevice) -> Schedule:
         return row
     if _capability(device) < 8:  # no asynchronous copies
         return replace(row, groups=device.compute_units, ptx=False, local_bytes=32768, bk=64)
-    return replace(row, groups=device.compute_units)
+    return replace(row, groups=device.compute_units, ptx=_capability(device))
 
 
 def _strongly_ordered() -> bool:

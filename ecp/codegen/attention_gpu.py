@@ -3,6 +3,7 @@
 Queries stay in local memory; keys and values of the next tile are on their way into registers while a tile is
 multiplied. Softmax is online: a running maximum and sum per query, the output is rescaled where the maximum
 grows. Work-items form a grid (queries x keys) for the scores, and one (queries x components) for the output.
+Where the device runs PTX and storage is half, tensor cores do both products (``attention_mma_gpu``).
 A launch may hold several segments (core and periphery queries); each work-group picks one.
 """
 
@@ -13,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import ceil, prod
 
+from ecp.codegen.attention_mma_gpu import emit_attention_mma
 from ecp.codegen.attention_parts import Segment, segments
 from ecp.codegen.functions import exp
 from ecp.codegen.kernel import Kernel, Launch
@@ -96,6 +98,10 @@ def emit_attention_gpu(env: Env, schedule: Schedule, node: Node) -> Launch:
     parts = segments(env, node.attrs["body"])
     if any(env.graph.types[v].dtype not in FLOATS for p in parts for v in (*p.scores.inputs, p.value)):
         raise UnsupportedOperatorError("attention on a dtype other than float32 or float16 has no kernel")
+    if schedule.ptx and env.half:
+        launch = emit_attention_mma(env, schedule, parts)
+        if launch is not None:
+            return launch
     shapes = [shape_of(p, schedule) for p in parts]
     items = shapes[0].items
     kernel = Kernel("attention", f"__attribute__((reqd_work_group_size({items},1,1)))")

@@ -14,7 +14,9 @@ from ecp.codegen.kernel import Launch
 from ecp.codegen.map import emit_map
 from ecp.codegen.matmul_cpu import emit_matmul
 from ecp.codegen.matmul_gpu import emit_matmul_gpu, fits_gpu
+from ecp.codegen.matmul_large_gpu import norm_apart
 from ecp.codegen.plain import emit_plain, needs_plain
+from ecp.codegen.ptx_gpu import whole_halves
 from ecp.codegen.reader import Env
 from ecp.codegen.reduce import emit_reduce
 from ecp.codegen.reduce_gpu import emit_reduce_gpu
@@ -60,15 +62,23 @@ def lower(
                 launch.layout = node.attrs["kind"] == "copy"
                 launch.bytes = _traffic(env, launch)
                 launches.append(launch)
-    return _bundle_parts(env, graph, launches, share_memory)
+    plan, sources, pools = _bundle_parts(env, graph, launches, share_memory)
+    if schedule.ptx:
+        sources = {name: whole_halves(text) for name, text in sources.items()}
+    return plan, sources, pools
 
 
 def emit(env: Env, schedule: Schedule, node: Node) -> list[Launch]:
-    """The launches of one fused node: one, but for a normalisation of very long rows on a GPU."""
+    """The launches of one fused node: one, but for a normalisation on a GPU of long rows or before a large product."""
     if node.attrs["kind"] == "reduce" and not schedule.cpu:
         launches = emit_reduce_gpu(env, schedule, node)
         if launches is not None:
             return launches
+    if node.attrs["kind"] == "matmul" and not schedule.cpu:
+        apart = norm_apart(env, schedule, node, contraction(env, node))
+        if apart is not None:
+            stored, norm, product = apart
+            return [*emit(stored, schedule, norm), *emit(stored, schedule, product)]
     return [_single(env, schedule, node)]
 
 

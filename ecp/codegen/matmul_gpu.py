@@ -1,9 +1,9 @@
 """Products and convolutions on GPUs: which kernel computes one.
 
 ``local``: both operands in tiles of local memory (``matmul_local_gpu``); where the device runs PTX, copied there
-ahead of time (``matmul_ptx_gpu``) and, where storage is half, multiplied by tensor cores (``matmul_mma_gpu``).
-Otherwise from images and registers (``matmul_direct_gpu``). Where half arithmetic is asked for, both without PTX have
-a form of their own (``matmul_half_gpu``).
+ahead of time (``matmul_ptx_gpu``) and, where storage is half, multiplied by tensor cores (``matmul_mma_gpu``; large
+ones: ``matmul_large_gpu``). Otherwise from images and registers (``matmul_direct_gpu``). Where half arithmetic is asked
+for, both without PTX have a form of their own (``matmul_half_gpu``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ecp.codegen.kernel import Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.matmul_direct_gpu import DirectProduct
 from ecp.codegen.matmul_half_gpu import HalfDirectProduct, HalfLocalProduct
+from ecp.codegen.matmul_large_gpu import LargeProduct, fits_large
 from ecp.codegen.matmul_local_gpu import LocalProduct
 from ecp.codegen.matmul_mma_gpu import TensorProduct
 from ecp.codegen.matmul_ptx_gpu import AsyncProduct
@@ -39,4 +40,6 @@ def _kind(env: Env, s: Schedule, c: Contraction) -> type[DirectProduct] | type[L
         return DirectProduct
     if not s.ptx or c.weights is None:
         return LocalProduct
+    if fits_large(env, s, c):
+        return LargeProduct
     return TensorProduct if env.half else AsyncProduct

@@ -75,7 +75,7 @@ class AsyncProduct(LocalProduct):
 
     def emit(self) -> Launch:
         """The launch."""
-        k, s = self.kernel, self.stages
+        k = self.kernel
         k.helper("ecp_copy16", COPY)
         self.begin()
         k.emit(f"__local float4 mem[{ceil(self.local_bytes / 16)}] __attribute__((aligned(128)));")
@@ -90,24 +90,29 @@ class AsyncProduct(LocalProduct):
             self._first_chunks()
         self._clear()
         with k.block(f"for (int kt = 0; kt < {self.chunks}; ++kt)"):
-            k.emit(f"ECP_WAIT({s - 2});")
-            k.emit(BARRIER)
-            k.emit(f"const int next = kt + {s - 1};")
-            with k.block(f"if (next < {self.chunks})"):
-                self._ask("next")
-            k.emit("ECP_COMMIT();")
-            with k.block(""):
-                k.emit(f"const int side = kt%{s};")
-                self._multiply()
-            if not self.copied:
-                with k.block(f"if (next < {self.chunks})"):
-                    self._put_a("next")
+            self._turn()
         k.emit("ECP_WAIT(0);")
         k.emit(BARRIER)
         self._meet()
         self._epilogue()
         k.flops = self.c.flops
         return k.finish(*self.sizes())
+
+    def _turn(self) -> None:
+        """Chunk ``kt`` is multiplied, another asked for."""
+        k, s = self.kernel, self.stages
+        k.emit(f"ECP_WAIT({s - 2});")
+        k.emit(BARRIER)
+        k.emit(f"const int next = kt + {s - 1};")
+        with k.block(f"if (next < {self.chunks})"):
+            self._ask("next")
+        k.emit("ECP_COMMIT();")
+        with k.block(""):
+            k.emit(f"const int side = kt%{s};")
+            self._multiply()
+        if not self.copied:
+            with k.block(f"if (next < {self.chunks})"):
+                self._put_a("next")
 
     def _coordinates(self) -> None:
         t = self.t

@@ -202,6 +202,11 @@ class Product:
 
     def finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
         """Bias, activation, residual and store of the elements ``text`` at row ``m``, columns ``n``."""
+        result, at = self.finished(reader, text, m, n)
+        reader.store(self.c.value, at, result)
+
+    def finished(self, reader: Reader, text: str, m: Expr, n: Expr) -> tuple[str, list[Expr]]:
+        """C name and coordinates of what is stored for the sums ``text`` at row ``m``, columns ``n``."""
         c = self.c
         coords = c.place(self.batch, m, n)
         if c.bias:
@@ -214,8 +219,7 @@ class Product:
                 self.env.constant_buffer(key, (shift @ c.weights[0].astype(np.float64)).astype(np.float32))
             text = f"{text} + {reader.load(key, n)}"
         name = reader.kernel.define(reader.ctype(c.anchor.output), text)
-        result, at = forward(reader, c.tail, c.anchor.output, name, coords)
-        reader.store(c.value, at, result)
+        return forward(reader, c.tail, c.anchor.output, name, coords)
 
     def store_vector(self, text: str, line: str, vec: str) -> None:
         """Guarded :meth:`finish` of 4 columns; ``text`` is a float4, ``line`` and ``vec`` are global indices."""

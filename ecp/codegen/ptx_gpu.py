@@ -6,6 +6,8 @@ Source: PTX ISA 9.0, sections on cp.async, shfl.sync, ldmatrix and mma.m16n8k16.
 # ruff: noqa: E501  (the text is C)
 from __future__ import annotations
 
+import re
+
 from ecp.codegen.kernel import Kernel
 from ecp.codegen.reader import Env, Reader, lane_stride
 from ecp.index.expr import Expr
@@ -25,6 +27,47 @@ TENSOR = """#define ECP_LDM4(r, a) asm volatile("ldmatrix.sync.aligned.m8n8.x4.s
 #define ECP_LDM4T(r, s, a) asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];" : "=r"((r)[0]),"=r"((r)[1]),"=r"((s)[0]),"=r"((s)[1]) : "r"(a) : "memory")
 #define ECP_MMA(c, a, b) asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};" : "+f"((c)[0]),"+f"((c)[1]),"+f"((c)[2]),"+f"((c)[3]) : "r"((a)[0]),"r"((a)[1]),"r"((a)[2]),"r"((a)[3]),"r"((b)[0]),"r"((b)[1]))
 """
+PACK = """uint ecp_pack2(float lo, float hi) {
+  uint r; asm("cvt.rn.f16x2.f32 %0,%1,%2;" : "=r"(r) : "f"(hi), "f"(lo)); return r;
+}
+"""
+# NVIDIA's compiler takes the built-in vectors of halves apart into accesses of 2 bytes; integers stay whole.
+WHOLE_HALVES = """float2 ecp_unpack2(uint v) {
+  float2 r;
+  asm("{.reg .b16 a,b; mov.b32 {a,b},%2; cvt.f32.f16 %0,a; cvt.f32.f16 %1,b;}" : "=f"(r.x), "=f"(r.y) : "r"(v));
+  return r;
+}
+uint ecp_pack(float2 v) {
+  uint r; asm("cvt.rn.f16x2.f32 %0,%1,%2;" : "=r"(r) : "f"(v.y), "f"(v.x)); return r;
+}
+float4 ecp_load_half4(const __global half* p) {
+  const uint2 v = *(const __global uint2*)p;
+  return (float4)(ecp_unpack2(v.x), ecp_unpack2(v.y));
+}
+float8 ecp_load_half8(const __global half* p) {
+  const uint4 v = *(const __global uint4*)p;
+  return (float8)(ecp_unpack2(v.x), ecp_unpack2(v.y), ecp_unpack2(v.z), ecp_unpack2(v.w));
+}
+void ecp_store_half4(float4 v, __global half* p) {
+  *(__global uint2*)p = (uint2)(ecp_pack(v.lo), ecp_pack(v.hi));
+}
+void ecp_store_half8(float8 v, __global half* p) {
+  *(__global uint4*)p = (uint4)(ecp_pack(v.s01), ecp_pack(v.s23), ecp_pack(v.s45), ecp_pack(v.s67));
+}
+#define vloada_half4(at, p) ecp_load_half4((p) + 4*(at))
+#define vloada_half8(at, p) ecp_load_half8((p) + 8*(at))
+#define vstorea_half4(v, at, p) ecp_store_half4(v, (p) + 4*(at))
+#define vstorea_half8(v, at, p) ecp_store_half8(v, (p) + 8*(at))
+"""
+# The accumulator of a product holds rows g, g+8 and columns 2t, 2t+1: swapped with the neighbour, a lane has 4
+# columns in a row of row g (even lanes) or g+8 (odd lanes).
+QUAD = """void ecp_quad(float* c, int lane) {
+  const int odd = lane & 1;
+  const float s0 = odd ? c[0] : c[2], s1 = odd ? c[1] : c[3];
+  const float r0 = ecp_shfl_xor(s0, 1), r1 = ecp_shfl_xor(s1, 1);
+  if (odd) { c[0] = r0; c[1] = r1; } else { c[2] = r0; c[3] = r1; }
+}
+"""
 
 
 def reduce_team(kernel: Kernel, name: str, team: int, combine: str) -> None:
@@ -34,6 +77,11 @@ def reduce_team(kernel: Kernel, name: str, team: int, combine: str) -> None:
     while distance:
         kernel.emit(f"{name} = {combine.format(name, f'ecp_shfl_xor({name}, {distance})')};")
         distance //= 2
+
+
+def whole_halves(text: str) -> str:
+    """A program with its aligned vectors of halves as one access each."""
+    return f"{WHOLE_HALVES}{text}" if re.search(r"v(load|store)a_half[48]\(", text) else text
 
 
 class NotPlainError(Exception):

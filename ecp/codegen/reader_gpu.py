@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from ecp.codegen.reader import Reader, lane_stride
 from ecp.index.expr import Expr
+from ecp.ir.graph import Node
+
+# x * Phi(x) = max(x, 0) - |x| * erfc(|x| / sqrt 2) / 2; erfc by Abramowitz and Stegun 7.1.26 (1.5e-7).
+GELU = """{T} ecp_gelu_{T}({T} x) {{
+  const {T} a = fmin(fabs(x), 16.0f), z = a * 0.70710678118654752f;
+  const {T} t = native_recip(1.0f + 0.3275911f * z);
+  const {T} p = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+  return select(x, ({T})(0.0f), x < 0.0f) - a * (0.5f * p * native_exp2(-1.4426950408889634f * z * z));
+}}
+"""
 
 
 class GpuReader(Reader):
@@ -40,3 +50,14 @@ class GpuReader(Reader):
                 self.kernel.emit(f"*(__global float{w}*)({pointer} + {self.index(rest)}) = {text};")
             return
         super().store(value, coords, text)
+
+
+class TensorReader(GpuReader):
+    """As :class:`GpuReader`; functions as precise as half storage needs, by the special function unit."""
+
+    def apply(self, node: Node, args: list[str]) -> str:
+        """C expression of an element-wise node on computed arguments."""
+        ctype = self.ctype(node.output)
+        if node.op == "Gelu" and node.attrs["approximate"] == "none" and ctype.startswith("float"):
+            return f"{self.kernel.helper(f'ecp_gelu_{ctype}', GELU.format(T=ctype))}({args[0]})"
+        return super().apply(node, args)

@@ -111,6 +111,10 @@ class _Rows:
             few = self.count * self.team >= schedule.groups * 2 * items
             if few and ceil(self.steps / self.team) <= IN_REGISTERS // 4:
                 break
+            # A warp meets by shuffles: worth longer walks where rows occupy the device.
+            warp = schedule.ptx and self.team == 32 and self.count * 32 >= schedule.groups * items
+            if warp and ceil(self.steps / 32) <= IN_REGISTERS // 2:
+                break
         self.items = max(self.team, min(items, 64))
         self.each = ceil(self.steps / self.team)
         self.kernel = Kernel("reduce", f"__attribute__((reqd_work_group_size({self.items},1,1)))")

@@ -21,8 +21,8 @@ class Schedule:
     On GPUs ``nr`` counts vectors of 4, ``wg`` is the largest work-group (columns, rows), ``groups`` the number of
     multiprocessors to keep busy, ``bk`` the most steps along k in local memory at once, ``local_bytes`` the local
     memory of a work-group (``local``: products pass through it), ``image`` the largest side of an image that
-    holds weights (0: buffers only). ``ptx``: the device runs PTX with asynchronous copies and tensor cores
-    (compute capability 8.0).
+    holds weights (0: buffers only). ``ptx``: the compute capability (major) whose PTX the device runs: from 8
+    asynchronous copies and tensor cores, from 9 local memory for large products; False runs none.
     """
 
     vec: int = 16
@@ -42,7 +42,7 @@ class Schedule:
     bk: int = 16
     local: bool = True
     local_bytes: int = 32768
-    ptx: bool = False
+    ptx: int = False
     image: int = 0
     cpu: bool = True
     attributes: str = "__attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))"
@@ -58,7 +58,7 @@ ROWS: dict[str, Schedule] = {
         groups=132,
         bk=256,
         local_bytes=98304,
-        ptx=True,
+        ptx=9,
         cpu=False,
         attributes="",
     ),

@@ -1,0 +1,296 @@
+"""Attention on tensor cores (PTX ``mma.sync``), where storage is half: scores and outputs never leave registers.
+
+A warp owns 16 queries of one head, as fragments in registers. Keys and values arrive in local memory by
+asynchronous copies, up to four tiles ahead. A tile's scores are fp32 sums; their element-wise chain (scale, bias,
+mask), the online softmax and the output are fp32 too. Only the operands of the two products are halves: queries,
+keys and values as they are stored, and the exponentials. A launch may hold several segments (core and periphery
+queries with their own keys); each work-group picks one.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from math import ceil, prod
+
+from ecp.codegen.attention_parts import Segment, Values
+from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.product_gpu import BARRIER
+from ecp.codegen.ptx_gpu import COPY, PACK, QUAD, SHUFFLE, TENSOR, PointerReader, plain, reduce_team
+from ecp.codegen.reader import Env, lane
+from ecp.codegen.reader_gpu import GpuReader
+from ecp.codegen.schedule import Schedule
+from ecp.index.expr import Expr, var
+from ecp.index.maps import broadcast
+
+LOWEST = "-INFINITY"
+LOG2E = "1.44269504f"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Tile of one segment: 16 queries a warp, ``bk`` keys at a time, ``stages`` of such tiles in local memory."""
+
+    warps: int
+    bk: int
+    dim: int
+    stages: int
+
+    @property
+    def queries(self) -> int:
+        """Queries of a work-group."""
+        return 16 * self.warps
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from row to row in local memory: 16 more than a row has, against bank conflicts."""
+        return 2 * self.dim + 16
+
+    @property
+    def stage_bytes(self) -> int:
+        """Keys and values of a tile."""
+        return 2 * self.bk * self.pitch
+
+    @property
+    def local_bytes(self) -> int:
+        """Local memory: queries, then the tiles."""
+        return self.queries * self.pitch + self.stages * self.stage_bytes
+
+
+def shape_of(part: Segment, warps: int, s: Schedule) -> Shape:
+    """Tiles of equal size, as registers for their scores allow; up to four of them in local memory."""
+    blocks = ceil(part.keys / 16)
+    tiles = ceil(blocks / (7 if part.dim <= 64 else 4))
+    bk = 16 * ceil(blocks / tiles)
+    stages = min(tiles, 4)
+    while stages > 1 and Shape(warps, bk, part.dim, stages).local_bytes > s.local_bytes:
+        stages -= 1
+    return Shape(warps, bk, part.dim, stages)
+
+
+def _clocks(parts: list[Segment], warps: int, s: Schedule) -> float:
+    """Clocks of the busiest multiprocessor: products and softmax of its warps, reads of keys and values."""
+    groups, work = 0, 0.0
+    for part in parts:
+        count = prod(part.batch) * ceil(part.queries / (16 * warps))
+        compute = warps / 4 * ceil(part.keys / 16) * (100 + 100 * part.dim / 64)
+        groups += count
+        work += count * (compute + part.keys * part.dim * 4 / 48)
+    each = ceil(groups / s.groups)
+    return each * work / groups + 2500 * ceil(each / max(1, 16 // warps))
+
+
+def emit_attention_mma(env: Env, schedule: Schedule, parts: list[Segment]) -> Launch | None:
+    """Code of an attention launch; None where an operand is not read in runs of halves or a row is too wide."""
+    if not all(_fits(env, p) for p in parts):
+        return None
+    most = max(1, schedule.wg[0] * schedule.wg[1] // 32)
+    warps = min(range(1, most + 1), key=lambda w: _clocks(parts, w, schedule))
+    shapes = [shape_of(p, warps, schedule) for p in parts]
+    if max(s.local_bytes for s in shapes) > schedule.local_bytes:
+        return None
+    kernel = Kernel("attention", f"__attribute__((reqd_work_group_size({32 * warps},1,1)))")
+    for name, text in (
+        ("ecp_shfl_xor", SHUFFLE),
+        ("ecp_copy16", COPY),
+        ("ecp_mma", TENSOR),
+        ("ecp_pack2", PACK),
+        ("ecp_quad", QUAD),
+    ):
+        kernel.helper(name, text)
+    size = max(s.local_bytes for s in shapes) // 16
+    kernel.emit(f"__local float4 mem[{size}] __attribute__((aligned(128)));")
+    kernel.emit("const uint base = (uint)(size_t)mem;")
+    kernel.emit("const int lid = get_local_id(0), lane = lid & 31, warp = lid >> 5;")
+    kernel.emit("int block = get_group_id(0);")
+    heads = prod(parts[0].batch)
+    if heads > 1:
+        kernel.emit("const int head = get_group_id(1);")
+    blocks = 0
+    for index, (part, shape) in enumerate(zip(parts, shapes)):
+        count = ceil(part.queries / shape.queries)
+        test = f"if (block < {count})" if index == 0 else f"else if (block < {blocks + count})"
+        with kernel.block(test if len(parts) > 1 else ""):
+            if blocks:
+                kernel.emit(f"block -= {blocks};")
+            _Block(env, kernel, part, shape).emit()
+        blocks += count
+        kernel.flops += 2 * heads * part.queries * part.keys * (part.dim + part.dim_v)
+    return kernel.finish((blocks * 32 * warps, max(1, heads)), (32 * warps, 1))
+
+
+def _fits(env: Env, p: Segment) -> bool:
+    block = _Block(env, Kernel("probe"), p, Shape(1, 16, p.dim, 1))
+    rows = p.dim == p.dim_v and p.dim % 16 == 0 and 16 <= p.dim <= 128 and p.queries > 1 and p.keys > 1
+    return rows and all(plain(env, 8, read) for read in (block.query_at, block.key_at, block.value_at))
+
+
+class _Block:
+    """Code of one segment's work-group."""
+
+    def __init__(self, env: Env, kernel: Kernel, part: Segment, shape: Shape):
+        self.env, self.k, self.p, self.t = env, kernel, part, shape
+        self.values = Values(env, part)
+        self.tiles = ceil(part.keys / shape.bk)
+        self.runs = part.dim // 8  # pieces of 16 bytes in a row
+        self.fragments = part.dim // 16
+        self.idle = part.queries % shape.queries > 0
+
+    def _run(self) -> Expr:
+        return var("c", self.runs) * 8 + lane(8)
+
+    def query_at(self, reader: PointerReader) -> str:
+        """Address of piece ``c`` of query ``row``."""
+        name = self.p.scores.inputs[0]
+        return reader.read(name, [*self.values.head(name), var("row", self.p.queries), self._run()])
+
+    def key_at(self, reader: PointerReader) -> str:
+        """Address of piece ``c`` of key ``row``: the operand of the product is its transpose."""
+        name = self.p.scores.inputs[1]
+        return reader.read(name, [*self.values.head(name), self._run(), var("row", self.p.keys)])
+
+    def value_at(self, reader: PointerReader) -> str:
+        """Address of piece ``c`` of the value of key ``row``."""
+        name = self.p.product.inputs[1]
+        outer = broadcast(self.values.outer(), self.env.graph.types[name].shape[:-2])
+        return reader.read(name, [*outer, var("row", self.p.keys), self._run()])
+
+    def emit(self) -> None:
+        """All steps."""
+        k, t = self.k, self.t
+        k.emit(f"const int first = block*{t.queries}, mine = first + warp*16 + (lane >> 2);")
+        k.emit(
+            f"float o[{2 * self.fragments}][4], top[2] = {{{LOWEST}, {LOWEST}}}, total[2] = {{0.0f, 0.0f}};"
+        )
+        k.emit(f"uint qf[{self.fragments}][4];")
+        self._each(2 * self.fragments, "o[f][0] = 0.0f; o[f][1] = 0.0f; o[f][2] = 0.0f; o[f][3] = 0.0f;")
+        self._ask_queries()
+        ahead = max(1, t.stages - 1) if t.stages < self.tiles else t.stages
+        for s in range(ahead):
+            with k.block(""):
+                self._ask(str(s))
+            k.emit("ECP_COMMIT();")
+        with k.block(f"for (int kt = 0; kt < {self.tiles}; ++kt)"):
+            k.emit(f"ECP_WAIT({ahead - 1});")
+            k.emit(BARRIER)
+            if ahead < self.tiles and t.stages > 1:
+                with k.block(f"if (kt + {ahead} < {self.tiles})"):
+                    self._ask(f"(kt + {ahead})")
+            k.emit("ECP_COMMIT();")
+            with k.block(f"if (first + warp*16 < {self.p.queries})" if self.idle else ""):
+                k.emit(
+                    f"const uint sk = base + {t.queries * t.pitch}u + (uint)(kt%{t.stages})*{t.stage_bytes}u;"
+                )
+                self._scores()
+                self._softmax()
+                self._weigh()
+            if t.stages == 1 and self.tiles > 1:  # one tile in local memory: the next may only come now
+                k.emit(BARRIER)
+                with k.block(f"if (kt + 1 < {self.tiles})"):
+                    self._ask("(kt + 1)")
+                k.emit("ECP_COMMIT();")
+        with k.block(f"if (first + warp*16 < {self.p.queries})" if self.idle else ""):
+            self._store()
+
+    def _each(self, count: int, line: str) -> None:
+        self.k.emit(f"#pragma unroll {count}")
+        self.k.emit(f"for (int f = 0; f < {count}; ++f) {{ {line} }}")
+
+    def _ask_queries(self) -> None:
+        k, t, p = self.k, self.t, self.p
+        with k.block(f"for (int e = lid; e < {t.queries * self.runs}; e += {32 * t.warps})"):
+            k.emit(f"const int i = e/{self.runs}, c = e%{self.runs}, row = min(first + i, {p.queries - 1});")
+            at = self.query_at(PointerReader(self.env, k, 8))
+            size = f"first + i < {p.queries} ? 16 : 0" if self.idle else "16"
+            k.emit(f"ecp_copy16(base + i*{t.pitch} + c*16, {at}, {size});")
+
+    def _ask(self, tile: str) -> None:
+        """Copies of a tile's keys and values begin; rows past the last arrive as zeros."""
+        k, t, p = self.k, self.t, self.p
+        count, items = t.bk * self.runs, 32 * t.warps
+        k.emit(f"const uint to = base + {t.queries * t.pitch}u + (uint)({tile}%{t.stages})*{t.stage_bytes}u;")
+        k.emit(f"#pragma unroll {ceil(count / items)}")
+        guard = f" if (lid + j*{items} < {count})" if count % items else ""
+        with k.block(f"for (int j = 0; j < {ceil(count / items)}; ++j){guard}"):
+            k.emit(f"const int e = lid + j*{items}, i = e/{self.runs}, c = e%{self.runs};")
+            k.emit(f"const int at = {tile}*{t.bk} + i, row = min(at, {p.keys - 1});")
+            size = f"at < {p.keys} ? 16 : 0" if p.keys % t.bk else "16"
+            for read, begin in ((self.key_at, 0), (self.value_at, t.bk * t.pitch)):
+                address = read(PointerReader(self.env, k, 8))
+                k.emit(f"ecp_copy16(to + {begin} + i*{t.pitch} + c*16, {address}, {size});")
+
+    def _unrolled(self, name: str, count: int) -> AbstractContextManager[None]:
+        self.k.emit(f"#pragma unroll {count}")
+        return self.k.block(f"for (int {name} = 0; {name} < {count}; ++{name})")
+
+    def _scores(self) -> None:
+        """Products of 16 queries and a tile of keys, then their element-wise chain."""
+        k, t, p = self.k, self.t, self.p
+        with k.block("if (kt == 0)"):
+            at = f"base + (warp*16 + (lane & 15))*{t.pitch} + (lane >> 4)*16 + f*32"
+            self._each(self.fragments, f"ECP_LDM4(qf[f], {at});")
+        k.emit(f"float s[{t.bk // 8}][4];")
+        self._each(t.bk // 8, "s[f][0] = 0.0f; s[f][1] = 0.0f; s[f][2] = 0.0f; s[f][3] = 0.0f;")
+        # Products that follow each other do not depend on each other.
+        with self._unrolled("f", self.fragments), self._unrolled("b", t.bk // 16):
+            k.emit("uint kf[4];")
+            row = "b*16 + (lane & 7) + (lane >> 4)*8"
+            k.emit(f"ECP_LDM4(kf, sk + ({row})*{t.pitch} + f*32 + ((lane >> 3) & 1)*16);")
+            k.emit("ECP_MMA(s[2*b], qf[f], kf); ECP_MMA(s[2*b + 1], qf[f], (kf + 2));")
+        with self._unrolled("j", t.bk // 8), self._unrolled("e", 4):
+            k.emit(f"const int at = kt*{t.bk} + j*8 + (lane & 3)*2 + (e & 1), key = min(at, {p.keys - 1});")
+            k.emit(f"const int query = min(mine + (e >> 1)*8, {p.queries - 1});")
+            reader = GpuReader(self.env, k)
+            text = self.values.chained(reader, "s[j][e]", var("query", p.queries), var("key", p.keys))
+            k.emit(f"s[j][e] = {f'at < {p.keys} ? {text} : {LOWEST}' if p.keys % t.bk else text};")
+
+    def _softmax(self) -> None:
+        """Exponentials in place; the running maximum and this lane's sum of two rows; the output shrinks."""
+        k, n = self.k, self.t.bk // 8
+        with self._unrolled("h", 2):
+            k.emit("float peak = top[h];")
+            self._each(n, "peak = fmax(peak, fmax(s[f][2*h], s[f][2*h + 1]));")
+            reduce_team(k, "peak", 4, "fmax({}, {})")
+            # Finite, so that a tile whose keys are all masked out leaves no NaN behind.
+            k.emit("const float low = fmax(peak, -FLT_MAX);")
+            k.emit(f"const float keep = native_exp2((fmax(top[h], -FLT_MAX) - low)*{LOG2E});")
+            k.emit("float sum = 0.0f;")
+            parts = [f"s[f][2*h{i}] = native_exp2((s[f][2*h{i}] - low)*{LOG2E});" for i in ("", " + 1")]
+            self._each(n, f"{' '.join(parts)} sum += s[f][2*h] + s[f][2*h + 1];")
+            k.emit("total[h] = fma(total[h], keep, sum); top[h] = peak;")
+            self._each(2 * self.fragments, "o[f][2*h] *= keep; o[f][2*h + 1] *= keep;")
+
+    def _weigh(self) -> None:
+        """The tile's values, weighted by the exponentials, onto the output so far."""
+        k, t = self.k, self.t
+        with self._unrolled("b", t.bk // 16):
+            k.emit("uint pf[4];")
+            pairs = [("2*b", 0), ("2*b", 2), ("2*b + 1", 0), ("2*b + 1", 2)]
+            k.emit(
+                " ".join(
+                    f"pf[{i}] = ecp_pack2(s[{j}][{e}], s[{j}][{e + 1}]);" for i, (j, e) in enumerate(pairs)
+                )
+            )
+            with self._unrolled("f", self.fragments):
+                k.emit("uint vf[4];")
+                at = f"sk + {t.bk * t.pitch} + (b*16 + (lane & 15))*{t.pitch} + f*32 + (lane >> 4)*16"
+                k.emit(f"ECP_LDM4T(vf, (vf + 2), {at});")
+                k.emit("ECP_MMA(o[2*f], pf, vf); ECP_MMA(o[2*f + 1], pf, (vf + 2));")
+
+    def _store(self) -> None:
+        """Outputs over their sums; a lane trades halves of its fragments for 4 components in a row."""
+        k, p, n = self.k, self.p, 2 * self.fragments
+        with self._unrolled("h", 2):
+            k.emit("float sum = total[h];")
+            reduce_team(k, "sum", 4, "({} + {})")
+            # A query whose keys are all masked out has no average: NaN, as it must.
+            k.emit(f"const float scale = top[h] == {LOWEST} ? NAN : 1.0f / sum;")
+            self._each(n, "o[f][2*h] *= scale; o[f][2*h + 1] *= scale;")
+        k.emit("const int query = mine + (lane & 1)*8;")
+        with self._unrolled("f", n):
+            k.emit("ecp_quad(o[f], lane);")
+            with k.block(f"if (query < {p.queries})"):
+                k.emit("const int c = f*2 + ((lane >> 1) & 1);")
+                k.emit("const float4 out = (float4)(o[f][0], o[f][1], o[f][2], o[f][3]);")
+                at = [var("query", p.queries), var("c", p.dim // 4) * 4 + lane(4)]
+                self.values.finish(GpuReader(self.env, k, 4), "out", [*self.values.outer(), *at])

@@ -1,0 +1,299 @@
+"""Large products on tensor cores (half storage, compute capability 9.0): one work-group a multiprocessor.
+
+As ``matmul_mma_gpu``, for products that keep every multiprocessor busy. What differs is what a multiprocessor must
+not wait for: tiles are as large as registers and local memory allow and divide the result evenly among the
+multiprocessors, so that copies and reads of local memory stay behind the multiplications; source addresses are
+computed once; a warp reads the operands of its next step while it multiplies; the epilogue reads what it adds
+several rows ahead. A LayerNormalization before the product has a launch of its own (:func:`norm_apart`): here every
+column of tiles would repeat it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from math import ceil, prod
+
+from ecp.codegen.contraction import Contraction
+from ecp.codegen.map import FLOATS
+from ecp.codegen.matmul_mma_gpu import TensorProduct
+from ecp.codegen.probe import AddressProbe
+from ecp.codegen.product_gpu import BARRIER
+from ecp.codegen.ptx_gpu import plain
+from ecp.codegen.reader import Env, Reader, lane, lane_stride
+from ecp.codegen.reader_gpu import TensorReader
+from ecp.codegen.schedule import Schedule
+from ecp.codegen.tiling_gpu import TensorTile
+from ecp.index.expr import Expr, Var, var
+from ecp.index.view import View
+from ecp.ir.graph import Graph, Node
+from ecp.passes.storage import Buffer, Storage
+
+# Multiply-adds from which a product is large.
+LARGE = 1 << 29
+# Local memory of a work-group that has a multiprocessor to itself.
+LOCAL_BYTES = 220 << 10
+# Floats between the rows of sums in local memory, against bank conflicts.
+PAD = 8
+
+
+def large(env: Env, s: Schedule, c: Contraction) -> bool:
+    """True where :class:`LargeProduct` computes ``c`` (or would, were its normalisation apart)."""
+    if not (s.ptx >= 9 and s.local and env.half) or c.weights is None or prod(c.batch) > 1:
+        return False
+    return c.m * c.n * c.k >= LARGE and c.n % 8 == 0 and c.k % 64 == 0 and c.k == c.k_shape[-1]
+
+
+def fits_large(env: Env, s: Schedule, c: Contraction) -> bool:
+    """True where, besides, A is read in runs that follow each other along k."""
+    return large(env, s, c) and c.norm is None and _linear(env, c) is not None
+
+
+def _linear(env: Env, c: Contraction) -> tuple[str, Expr] | None:
+    """(buffer, address of A at k = 0) where the address grows with k alone, else None."""
+
+    def read(reader: Reader) -> str:
+        return c.read_a(reader, [], var("row", c.m), var("step", c.k // 8) * 8 + lane(8))
+
+    if not plain(env, 8, read):
+        return None
+    probe = AddressProbe(env, 8)
+    found = probe.address(read)
+    if found is None:
+        return None
+    stride, at = lane_stride(found[1], probe.lane)
+    step = Var("step", 0, c.k // 8 - 1)
+    start = at.substitute({step: 0})
+    linear = stride == 1 and at == start + Expr(((step, 1),)) * 8
+    return (found[0], start) if linear and start.hi < 1 << 30 else None
+
+
+class LargeProduct(TensorProduct):
+    """One work-group a multiprocessor; ``c`` satisfies :func:`fits_large`."""
+
+    def __init__(
+        self, env: Env, schedule: Schedule, family: str, c: Contraction, tile: TensorTile | None = None
+    ):
+        t = tile or large_tile(c.m, c.n, c.k, schedule.groups)
+        super().__init__(env, schedule, family, c, t)
+        self.stages = stages(t)
+
+    @property
+    def local_bytes(self) -> int:
+        """Local memory of the launch."""
+        return max(self.stages * self.stage_bytes, sum_bytes(self.tile))
+
+    def _declare(self) -> None:
+        super()._declare()
+        k, c = self.kernel, self.c
+        found = _linear(self.env, c)
+        assert found is not None
+        buffer, start = found
+        pointer = k.argument(buffer, self.env.buffers[buffer].dtype)
+        k.emit(f"const __global uchar* a = (const __global uchar*){pointer};")
+        k.emit(f"uint from[{self.each_a}];")
+        reader = Reader(self.env, k)
+        with self._share(self.each_a, self.count_a):
+            self._place_a()
+            self.row("row", "i")
+            k.emit(f"from[j] = (uint)({reader.index(start)} + q*8)*2u;")
+
+    def _ask(self, chunk: str) -> None:
+        """Copies of both operands' chunk begin."""
+        self._sources(chunk)
+        for piece in self._pieces("16"):
+            self.kernel.emit(piece)
+
+    def _sources(self, chunk: str) -> None:
+        t, k = self.t, self.kernel
+        k.emit(f"const uint to = base + (uint)(({chunk})%{self.stages})*{self.stage_bytes}u;")
+        k.emit(f"const __global uchar* b_ = b + (uint)(({chunk})*{self.count_b} + lid)*16u;")
+        k.emit(f"const __global uchar* a_ = a + (uint)({chunk})*{2 * t.chunk}u;")
+
+    def _pieces(self, size: str) -> list[str]:
+        """Statements, each of which begins a copy of 16 bytes by every work-item (``size`` 0: writes zeros)."""
+        t, found = self.t, []
+        for name, count, per, pitch, begin in (
+            ("b", self.count_b, self.runs_b, self.pitch_b, t.rows * self.pitch_a),
+            ("a", self.count_a, self.steps, self.pitch_a, 0),
+        ):
+            for j in range(ceil(count / t.items)):
+                if t.items % per == 0:
+                    row, q = f"(lid/{per} + {j * t.items // per})", f"lid%{per}"
+                else:
+                    row, q = f"((lid + {j * t.items})/{per})", f"(lid + {j * t.items})%{per}"
+                guard = f"if (lid < {count - j * t.items}) " if count < (j + 1) * t.items else ""
+                source = f"b_ + {j * 16 * t.items}" if name == "b" else f"a_ + from[{j}]"
+                found.append(
+                    f"{guard}ecp_copy16(to + {begin}u + {row}*{pitch} + ({q})*16, {source}, {size});"
+                )
+        return found
+
+    def _turn(self) -> None:
+        """Chunk ``kt`` is multiplied, 16 steps along k at a time; the next step's operands are read before.
+
+        The copies of a later chunk are spread over the steps: begun all at once they would stand before the reads of
+        local memory in the queue of the load unit, which accepts them at the speed of L2.
+        """
+        t, k = self.tile, self.kernel
+        k.emit(f"ECP_WAIT({self.stages - 2});")
+        k.emit(BARRIER)
+        k.emit(f"const int next = kt + {self.stages - 1};")
+        k.emit(f"const uint size = next < {self.chunks} ? 16 : 0;")
+        self._sources("next")
+        k.emit(f"const uint ta = base + (uint)(kt%{self.stages})*{self.stage_bytes}u;")
+        k.emit(
+            f"const uint a0 = ta + (wm*{16 * t.mf} + (lane & 15))*{self.pitch_a} + (lane >> 4)*16 + set*{2 * t.kb};"
+        )
+        k.emit(
+            f"const uint b0 = ta + {t.rows * self.pitch_a}u + ((lane & 7) + ((lane >> 3) & 1)*8 + set*{t.kb})"
+            f"*{self.pitch_b} + (wn*{8 * t.nf} + (lane >> 4)*8)*2;"
+        )
+        k.emit(f"uint af[2][{t.mf}][4], bf[2][{t.nf}][2];")
+        pieces, steps = self._pieces("size"), t.kb // 16
+        self._operands(0)
+        for kk in range(steps):
+            if kk + 1 < steps:
+                self._operands(kk + 1)
+            for piece in pieces[kk * len(pieces) // steps : (kk + 1) * len(pieces) // steps]:
+                k.emit(piece)
+            k.emit(f"#pragma unroll {t.mf}")
+            with k.block(f"for (int i = 0; i < {t.mf}; ++i)"):
+                k.emit(f"#pragma unroll {t.nf}")
+                k.emit(
+                    f"for (int j = 0; j < {t.nf}; ++j)"
+                    f" ECP_MMA(acc[i*{t.nf} + j], af[{kk % 2}][i], bf[{kk % 2}][j]);"
+                )
+        k.emit("ECP_COMMIT();")
+
+    def _operands(self, kk: int) -> None:
+        t, k, side = self.tile, self.kernel, kk % 2
+        k.emit(f"#pragma unroll {t.mf}")
+        k.emit(
+            f"for (int i = 0; i < {t.mf}; ++i) ECP_LDM4(af[{side}][i], a0 + i*{16 * self.pitch_a} + {kk * 32});"
+        )
+        k.emit(f"#pragma unroll {t.nf // 2}")
+        k.emit(
+            f"for (int j = 0; j < {t.nf // 2}; ++j)"
+            f" ECP_LDM4T(bf[{side}][2*j], bf[{side}][2*j + 1], b0 + j*32 + {kk * 16 * self.pitch_b});"
+        )
+
+    def _meet(self) -> None:
+        """Every warp puts its sums down: a lane has columns 2t, 2t+1 of rows g and g+8."""
+        t, k, pitch = self.tile, self.kernel, self.tile.columns + PAD
+        k.emit(
+            f"__local float* sums = (__local float*)mem + (set*{t.rows} + wm*{16 * t.mf} + (lane >> 2))*{pitch}"
+            f" + wn*{8 * t.nf} + (lane & 3)*2;"
+        )
+        k.emit(f"#pragma unroll {t.mf}")
+        with k.block(f"for (int i = 0; i < {t.mf}; ++i)"):
+            k.emit(f"#pragma unroll {t.nf}")
+            with k.block(f"for (int j = 0; j < {t.nf}; ++j)"):
+                for first, row in ((0, 0), (2, 8)):
+                    pair = f"(float2)(acc[i*{t.nf} + j][{first}], acc[i*{t.nf} + j][{first + 1}])"
+                    k.emit(f"*(__local float2*)(sums + i*{16 * pitch} + j*8 + {row * pitch}) = {pair};")
+        k.emit(BARRIER)
+
+    def _epilogue(self) -> None:
+        """Bias, activation, residual and store, 8 columns a work-item; reads run ahead of the guarded store."""
+        k, t, c = self.kernel, self.tile, self.c
+        wide, pitch = t.columns // 8, t.columns + PAD
+        count = t.rows * wide
+        k.emit(f"#pragma unroll {4 if ceil(count / t.items) % 4 == 0 else 3}")
+        guard = f" if (lid + j*{t.items} < {count})" if count % t.items else ""
+        with k.block(f"for (int j = 0; j < {ceil(count / t.items)}; ++j){guard}"):
+            k.emit(f"const int e = lid + j*{t.items}, i = e/{wide}, q = e%{wide};")
+            tests = [f"block*{t.rows} + i < {c.m}"] if c.m % t.rows else []
+            k.emit(
+                f"const int line = {f'min(block*{t.rows} + i, {c.m - 1})' if tests else f'block*{t.rows} + i'};"
+            )
+            vec = f"column*{wide} + q"
+            if c.n % t.columns:
+                tests.append(f"{vec} < {c.n // 8}")
+                vec = f"min({vec}, {c.n // 8 - 1})"
+            k.emit(f"const int vec = {vec};")
+            k.emit(
+                f"const __local float4* s = (const __local float4*)((__local float*)mem + i*{pitch} + q*8);"
+            )
+            plane = t.rows * pitch // 4
+            low, high = (" + ".join(f"s[{p * plane + h}]" for p in range(t.wk)) for h in (0, 1))
+            k.emit(f"const float8 sum = (float8)({low}, {high});")
+            reader = TensorReader(self.env, k, 8)
+            result, at = self.finished(reader, "sum", var("line", c.m), var("vec", c.n // 8) * 8 + lane(8))
+            with k.block(f"if ({' && '.join(tests)})" if tests else ""):
+                reader.store(c.value, at, result)
+
+
+def sum_bytes(t: TensorTile) -> int:
+    """Local bytes of the sums of all sets."""
+    return t.wk * t.rows * (t.columns + PAD) * 4
+
+
+def stages(t: TensorTile) -> int:
+    """Chunks in local memory at once."""
+    return min(4, LOCAL_BYTES // t.stage_bytes)
+
+
+def _tiles(m: int, n: int, k: int) -> Iterator[TensorTile]:
+    for wm in (1, 2, 3, 4):
+        for wn in (1, 2, 3, 4):
+            for wk in (1, 2, 4):
+                warps = wm * wn * wk
+                if not 4 <= warps <= 12 or warps % 4:
+                    continue
+                # Registers: 255 a lane where there are at most 8 warps, 168 with 12; 4 a fragment are sums.
+                most = 32 if warps <= 8 else 24
+                for mf in (1, 2, 3, 4):
+                    for nf in (2, 4, 6, 8):
+                        for kb in (16, 32, 64):
+                            t = TensorTile(mf, nf, wm, wn, wk, kb)
+                            whole = k % t.chunk == 0 and t.chunk % 64 == 0
+                            fits = mf * nf <= most and stages(t) >= 3 and sum_bytes(t) <= LOCAL_BYTES
+                            if whole and fits and t.rows < 2 * m and t.columns < 2 * n:
+                                yield t
+
+
+@lru_cache(maxsize=4096)
+def large_tile(m: int, n: int, k: int, groups: int) -> TensorTile:
+    """The cheapest tile on ``groups`` multiprocessors."""
+    return min(_tiles(m, n, k), key=lambda t: large_clocks(t, m, n, k, groups))
+
+
+def large_clocks(t: TensorTile, m: int, n: int, k: int, groups: int) -> float:
+    """Clocks of the busiest multiprocessor: rounds of tiles that nothing overlaps.
+
+    A chunk takes as long as the slowest of: products (7 clocks each, four at once), reads of local memory (4 clocks
+    a fragment of 512 bytes) with the writes of copies, L2 (40 bytes a clock); the others are not quite hidden.
+    """
+    warps, steps = t.items // 32, t.kb // 16
+    multiply = ceil(warps / 4) * steps * t.mf * t.nf * 7
+    local = warps * steps * (t.mf + t.nf / 2) * 4 + (t.rows + t.columns) * t.chunk * 2 / 128
+    memory = (t.rows + t.columns) * t.chunk * 2 / 40
+    once = max(multiply, local, memory) + 0.15 * (multiply + local + memory) + 40
+    tail = 1500 + t.wk * t.rows * t.columns / 16 + t.rows * t.columns / 20
+    return ceil(t.groups(m, n, 1) / groups) * (1500 + k / t.chunk * once + tail)
+
+
+def norm_apart(env: Env, s: Schedule, node: Node, c: Contraction) -> tuple[Env, Node, Node] | None:
+    """(environment, normalisation, product) where a folded normalisation is better computed once; else None."""
+    if c.norm is None or not large(env, s, c):
+        return None
+    value = c.norm.output
+    types = env.graph.types
+    if any(types[i].dtype not in FLOATS for i in c.norm.inputs if i) or not isinstance(env.storage, dict):
+        return None
+    body: Graph = node.attrs["body"]
+    buffer = f"{value}@normalised"
+    env.buffers[buffer] = Buffer(buffer, prod(types[value].shape), "float16", "arena")
+    stored = replace(env, storage={**env.storage, value: Storage(buffer, View.dense(types[value].shape))})
+    norm = replace(body, nodes=(c.norm,), outputs=(value,), inputs=tuple(i for i in c.norm.inputs if i))
+    rest = replace(body, nodes=tuple(n for n in body.nodes if n is not c.norm))
+    if not fits_large(stored, s, replace(c, norm=None)):
+        del env.buffers[buffer]
+        return None
+    return (
+        stored,
+        replace(node, attrs={**node.attrs, "kind": "reduce", "body": norm}, outputs=(value,)),
+        replace(node, attrs={**node.attrs, "body": rest}),
+    )
