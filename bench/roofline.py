@@ -7,16 +7,13 @@ peaks are pytest-benchmark's measurement (:mod:`bench.peaks`), whose JSON is kep
 
 from __future__ import annotations
 
-import datetime
 import json as json_module
 import os
-import secrets
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from importlib import metadata
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,16 +25,16 @@ from rich.table import Table
 from bench import devices
 from bench import options as o
 from bench.affinity import choose_cpus
-from bench.cells import Cell, make_cell
+from bench.cells import Cell
 from bench.names import check_name, split_names
+from bench.one_process import append, close_folder, open_folder, version
 from bench.peaks import Peaks, measure_peaks
-from bench.plan import Case
 from bench.records import BlockRecord, CellKey, RunFolder
 from bench.regress_output import write
 from bench.run import PRECISIONS, check_model
 from bench.runner import device_lock
 from bench.trace import chrome_trace
-from bench.validity_machine import machine, sha256_file
+from bench.validity_machine import sha256_file
 from ecp.errors import UsageError
 
 METRIC, PEAKS_FILE = "roofline", "pytest-benchmark.json"
@@ -68,7 +65,9 @@ def roofline(
     names = [check_model(name) for name in split_names(models, ["vit_tiny"])]
     devices.require(device)
     used = _threads(device, threads)
-    folder = _open(out, {"device": device, "models": names, "precision": precision, "threads": used})
+    folder = open_folder(
+        out, METRIC, {"device": device, "models": names, "precision": precision, "threads": used}
+    )
     with device_lock(device), _pinned(used):
         peaks = measure_peaks(_selector(device), used)
         (folder.folder / PEAKS_FILE).write_text(json_module.dumps(peaks.report, indent=1) + "\n")
@@ -80,8 +79,7 @@ def roofline(
             launches, identity = _profile(name, device, precision, used)
             traced[name] = [asdict(launch) for launch in launches]
             cells.append(_record_model(folder, device, used, precision, name, identity, launches, peaks))
-    folder.close()
-    folder.write_run({**folder.read_run(), "state": "complete"})
+    close_folder(folder)
     if trace:
         write(trace, json_module.dumps(chrome_trace(traced)), "--trace")
     _print(device, peaks, cells, Console(stderr=str(json) == "-"))
@@ -119,17 +117,6 @@ def _selector(device: str) -> str:
     return entry.opencl
 
 
-def _open(out: Path, request: dict[str, Any]) -> RunFolder:
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = RunFolder(out / f"{stamp}-{METRIC}-{secrets.token_hex(3)}")
-    folder.create()
-    facts = {"schema_version": 1, "run_id": folder.run_id, "metric": METRIC, "state": "started"}
-    folder.write_run(
-        {**facts, "request": request, "command": ["bench", *sys.argv[1:]], "environment": machine()}
-    )
-    return folder
-
-
 def _record_peaks(folder: RunFolder, device: str, threads: int | None, peaks: Peaks) -> list[Cell]:
     both = {"gflops": peaks.gflops, "gbytes_per_s": peaks.gbs}
     cells: list[Cell] = []
@@ -142,13 +129,14 @@ def _record_peaks(folder: RunFolder, device: str, threads: int | None, peaks: Pe
             "peaks": both,
             "runs": list(runs),
         }
-        key = CellKey(device, "ecp", _version(), f"peak:{kind}", "", "fp32", METRIC)
+        key = CellKey(device, "ecp", version(), f"peak:{kind}", "", "fp32", METRIC)
         cells.append(
-            _append(
+            append(
                 folder,
                 BlockRecord(
                     folder.run_id, len(cells), 0, key, "measured", samples_ms=[max(runs)], extra=extra
                 ),
+                ("peaks", "runs"),
             )
         )
     return cells
@@ -161,23 +149,9 @@ def _record_model(
     rows = _by_kernel(name, launches, peaks)
     share = 100 * sum(r["of_roofline"] * r["ms"] for r in rows) / sum(r["ms"] for r in rows)
     extra = {"unit": "%", "source": "device-event", "threads": threads, "kernels": rows}
-    key = CellKey(device, "ecp", _version(), name, identity, precision, METRIC)
-    return _append(folder, BlockRecord(folder.run_id, 3, 0, key, "measured", samples_ms=[share], extra=extra))
-
-
-def _append(folder: RunFolder, record: BlockRecord) -> Cell:
-    folder.append(record)
-    c = record.cell
-    cell = make_cell(Case(c.device, c.backend, c.model, c.metric, c.precision), [record], 1)
-    kept: dict[str, Any] = {k: record.extra[k] for k in ("peaks", "runs", "kernels") if k in record.extra}
-    return replace(cell, extra={**cell.extra, **kept})
-
-
-def _version() -> str:
-    try:
-        return metadata.version("ecp-vit")
-    except metadata.PackageNotFoundError:
-        return "uninstalled"
+    key = CellKey(device, "ecp", version(), name, identity, precision, METRIC)
+    record = BlockRecord(folder.run_id, 3, 0, key, "measured", samples_ms=[share], extra=extra)
+    return append(folder, record, ("kernels",))
 
 
 def _print(device: str, peaks: Peaks, cells: list[Cell], console: Console) -> None:

@@ -111,7 +111,7 @@ class _Request:
         tuned = schedule or (
             lookup(self.target, self.sha256, precision, default) if arithmetic == "float" else None
         )
-        self.row, self.groups = tuned or default, _persistent_groups(self.target)
+        self.row, self.groups = tuned or default, resident_groups(self.target)
         self.source = "given" if schedule else "tuned on this device" if tuned else "shipped"
         self.key = bundles.key_of(
             model=self.sha256, identity=self.target.identity, device_class=self.target.device_class,
@@ -298,7 +298,7 @@ def _capability(device: OpenCLDevice) -> int:
     return int(getattr(device.handle, "compute_capability_major_nv", 0) or 0)
 
 
-def _persistent_groups(device: OpenCLDevice) -> int:
+def resident_groups(device: OpenCLDevice) -> int:
     """Compute units of a GPU with the instructions the persistent kernel needs (compute capability 9.0), else 0."""
     if device.device_class != "nvidia":
         return 0

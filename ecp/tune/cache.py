@@ -21,7 +21,9 @@ class Entry:
     """State of one search. ``tried`` maps the text of a candidate to its time ratio to the default schedule.
 
     A ratio is None where the candidate gave a wrong result or did not build. ``best`` holds the fields that
-    differ from the default.
+    differ from the default. ``confirmed`` are time ratios of ``best`` to the default measured after the search,
+    and ``ratio`` is their median: the ratios a candidate was chosen by flatter it. ``note`` says why a search
+    found nothing to try, or dropped what it had found.
     """
 
     key: str
@@ -29,6 +31,8 @@ class Entry:
     ratio: float = 1.0
     tried: dict[str, float | None] = field(default_factory=dict)
     complete: bool = False
+    confirmed: list[float] = field(default_factory=list)
+    note: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -61,8 +65,11 @@ def load(key: str) -> Entry:
     path = _path(key)
     try:
         data = json.loads(path.read_text())
-        return Entry(**{f.name: data[f.name] for f in fields(Entry) if f.name in data})
-    except (OSError, ValueError, KeyError, TypeError):
+        entry = Entry(**{f.name: data[f.name] for f in fields(Entry) if f.name in data})
+        # JSON has no tuples, and a schedule must have a hash.
+        entry.best = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.best.items()}
+        return entry
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Entry(key)
 
 
