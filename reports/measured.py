@@ -8,6 +8,7 @@ an error, so that one bad file cannot hide the rest.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +49,13 @@ class Run:
         if stamp[:8].isdigit() and stamp[8:9] == "T":
             return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}"
         return stamp[:10]
+
+    @property
+    def moment(self) -> tuple[str, str]:
+        """Sorts runs by when they began, as far as they say: day and minute, then the folder's name."""
+        stamp = re.sub(r"[-:]", "", str(self.info.get("began") or self.info.get("run_id") or ""))
+        found = re.match(r"\d{8}(T\d{4})?", stamp)
+        return (found[0] if found else re.sub("-", "", self.id[:10])), self.id
 
 
 @dataclass
@@ -105,11 +113,10 @@ class Store:
 
 
 def load(folder: Path = COMMITTED) -> Store:
-    """Read every run below ``folder``, oldest first by name (names start with the date). Missing folder: no
-    runs."""
+    """Read every run below ``folder``, oldest first. Missing folder: no runs."""
     if not folder.is_dir():
         return Store([])
-    return Store([_load_run(p) for p in sorted(folder.iterdir()) if p.is_dir()])
+    return Store(sorted((_load_run(p) for p in folder.iterdir() if p.is_dir()), key=lambda r: r.moment))
 
 
 def _load_run(path: Path) -> Run:

@@ -47,7 +47,7 @@ def block(store: Store) -> str:
         "| Paper | Measured on | " + " | ".join(map(str, Match)) + " |",
         "| --- | --- |" + " ---: |" * len(Match),
     ]
-    lines += [_state(table, where) for table, where in _stated(list(every(store)))]
+    lines += [_state(table) for table in every(store)]
     audited = audit_all()
     said = ", ".join(f"{n} {v}" for v, n in counts(audited).items())
     lines += [
@@ -96,17 +96,8 @@ def _models(found: list[Bout]) -> list[str]:
     return [*lines, ""]
 
 
-def _stated(tables: list[RebuiltTable]) -> list[tuple[RebuiltTable, str]]:
-    """Tables with something measured, and each paper table at least once."""
-    found = []
-    for paper in dict.fromkeys(t.paper.id for t in tables):
-        mine = [t for t in tables if t.paper.id == paper]
-        measured = [(t, f"{t.device}, {t.precision}") for t in mine if t.device and t.measured_count]
-        found += measured or [(mine[0], "any device")]
-    return found
-
-
-def _state(table: RebuiltTable, where: str) -> str:
+def _state(table: RebuiltTable) -> str:
+    where = f"{table.device}, {table.precision}" if table.device and table.measured_count else "any device"
     name = table.paper.place.partition(" (")[0]
     cells = " | ".join(str(table.counts[str(m)] or "") for m in Match)
     return f"| {name} | {where} | {cells} |"

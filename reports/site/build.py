@@ -77,6 +77,7 @@ class Builder:
         self.audited = audit_all()
         self.figures: list[shape.DrawnFigure] = []
         self.gaps: dict[str, list[Missing]] = {}
+        self.kinds: set[str] = set()
 
     def page(self, name: str, template: str, section: str, **values: Any) -> None:
         """Render one page; ``name`` is its path below the site."""
@@ -107,8 +108,22 @@ class Builder:
                 self.gaps.setdefault(where, []).append(figure)
                 self.built.missing.append(figure)
                 continue
+            self.kinds.add(self._kind(figure, where))
             svg = export.write(figure, self.out / "figures")
             self.figures.append(shape.drawn(figure, export.themed(figure, svg), where))
+
+    @staticmethod
+    def _kind(figure: Figure | Missing, where: str) -> str:
+        """The figure's id without its device and precision."""
+        return figure.id.removesuffix(slug("-" + where.replace(", ", "-")))
+
+    def gaps_everywhere(self) -> list[Missing]:
+        """Figures that no device has, each once."""
+        found: dict[str, Missing] = {}
+        for where, some in self.gaps.items():
+            for gap in some:
+                found.setdefault(self._kind(gap, where), gap)
+        return [gap for kind, gap in found.items() if kind not in self.kinds]
 
     def write_tables(self) -> None:
         """Each rebuilt table as CSV, Markdown and LaTeX."""

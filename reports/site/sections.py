@@ -80,7 +80,7 @@ def overview(b: Builder) -> None:
         tables=b.shaped,
         audit_counts=audit_counts,
         audit_total=len(b.audited),
-        gaps=b.built.missing,
+        gaps=b.gaps_everywhere(),
     )
 
 

@@ -11,10 +11,12 @@ from reports.measured import Measured, Store
 from reports.model_names import canonical
 from reports.numbers import Column, PaperTable, Row
 from reports.tables import find, specs
-from reports.verdicts import SETTINGS, Judged, Match, Reference, judge
+from reports.verdicts import SETTINGS, Judged, Match, Reference, judge, side
 
 # What depends on the minute in which it was measured.
 TIMES = ("latency", "profile")
+# Times of two runs are told apart from this factor on: the shared hosts seen so far changed their speed by 1.5.
+RUNS_DIFFER = 2.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _cell(
         name = next(r.header for r in paper.rows if r.id == target[0])
         if target[1] != column.id:
             name = next(c.header for c in paper.columns if c.id == target[1])
-        beside = _beside(paper, spec, context, mine, found[target], target)
+        name, beside = _beside(paper, spec, context, mine, found[target], target, name)
         reference = Reference(name, paper.values[target].value, beside)
     elif target == find.ONE:
         reference = Reference("1x", 1.0, (1.0, 1.0))
@@ -135,16 +137,23 @@ def _beside(
     mine: find.Found,
     reference: find.Found,
     target: tuple[str, str],
-) -> tuple[float, float] | None:
-    """The reference cell's interval. For a time it is the one of the same run: two runs are two machines' minutes."""
+    name: str,
+) -> tuple[str, tuple[float, float] | None]:
+    """The reference cell's name and interval. For a time it is the one of the same run: two runs are two different
+    minutes of a machine, and between them only a factor that no minute makes gives a direction."""
     if mine.cell is None or reference.cell is None or mine.cell.metric not in TIMES:
-        return reference.interval
+        return name, reference.interval
     if mine.cell.run == reference.cell.run:
-        return reference.interval
+        return name, reference.interval
     alone = find.Context(context.store.alone(mine.cell.run), context.device, context.precision)
     row = next(r for r in paper.rows if r.id == target[0])
     column = next(c for c in paper.columns if c.id == target[1])
-    return spec.find(alone, row, column).interval
+    same_run = spec.find(alone, row, column).interval
+    if same_run is not None or reference.interval is None or mine.interval is None:
+        return name, same_run
+    low, high = reference.interval
+    far = side(mine.interval, (low / RUNS_DIFFER, high * RUNS_DIFFER)) != 0
+    return (f"{name} of another run", reference.interval) if far else (name, None)
 
 
 def _further(spec: specs.Spec, context: find.Context, paper: PaperTable) -> dict[str, dict[str, find.Found]]:
@@ -158,11 +167,19 @@ def _further(spec: specs.Spec, context: find.Context, paper: PaperTable) -> dict
 
 
 def every(store: Store, device: str | None = None) -> Iterator[RebuiltTable]:
-    """All rebuilt tables: per device and precision where the table depends on them, once otherwise."""
+    """All rebuilt tables: per device and precision where the table depends on them, once otherwise.
+
+    A device that has nothing of a table gets none, unless no device has or it was asked for.
+    """
     pairs = groups(store, device)
     for table_id in numbers.TABLES:
-        for d, p in pairs if specs.SPECS[table_id].per_device else pairs[:1]:
-            yield build(table_id, store, d, p)
+        built = [build(table_id, store, d, p) for d, p in _pairs_of(table_id, pairs)]
+        some = [t for t in built if t.measured_count]
+        yield from some or built[:1] if device is None else built
+
+
+def _pairs_of(table_id: str, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return pairs if specs.SPECS[table_id].per_device else pairs[:1]
 
 
 def latency_of(store: Store, device: str, precision: str, backend: str, model: str) -> Measured | None:

@@ -39,18 +39,20 @@ def reference_t2(row: str, column: str) -> tuple[str, str] | None:
 
 def _device_command(metric: str) -> Callable[[Context, Row, Column], str]:
     def command(context: Context, row: Row, column: Column) -> str:
-        backend = str(column.conditions.get("backend", ""))
-        names = ",".join(FRAMEWORKS[backend]) if backend else "ecp,tvm,mnn" if metric == "latency" else "ecp"
+        # With the reference cell in the same run: a direction is not taken across two.
+        backend = str(column.conditions.get("backend", "ecp"))
         what = str(column.conditions["metric"])
+        others = ("tvm", "mnn") if what not in ON_DEVICE else () if backend == "ecp" else FRAMEWORKS[backend]
         name = what if what in ON_DEVICE else metric
-        model = row.conditions["model"]
-        return f"nox -s {name} -- --device {context.device} --models {model} --backends {names}"
+        dense = str(row.conditions["model"]).removeprefix("ecp_")
+        models, names = f"{dense},ecp_{dense}", ",".join(["ecp", *others])
+        return f"nox -s {name} -- --device {context.device} --models {models} --backends {names}"
 
     return command
 
 
 def _profile_command(context: Context, row: Row, column: Column) -> str:
-    return f"nox -s profile -- --device {context.device} --models {row.conditions['model']} --backends mnn"
+    return f"nox -s profile -- --device {context.device} --models vit_base,deit_base --backends mnn"
 
 
 def _accuracy_command(dataset: str) -> Callable[[Context, Row, Column], str]:

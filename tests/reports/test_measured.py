@@ -127,3 +127,26 @@ def test_a_block_that_was_cut_short_is_unstable_without_a_value(tmp_path):
     first, second = measured.load(tmp_path).cells
     assert (first.status, first.value, first.extra["indicative"]) == ("unstable", None, 5.0)
     assert (second.status, second.value) == ("unstable", None)
+
+
+def test_the_newest_run_is_the_one_that_began_last(tmp_path):
+    """Two runs of one day: the name of the folder says nothing of the hour."""
+    for name, stamp, ms in (("b-first", "20260201T1000", 8.0), ("a-second", "20260201T1100", 6.0)):
+        synthetic.write_run(
+            tmp_path / f"2026-02-01-{name}",
+            [block(0, "latency", samples=[ms])],
+            "latency",
+            "20260201",
+            run_id=f"{stamp}00Z-latency-aaaaaa",
+        )
+    synthetic.write_run(
+        tmp_path / "2026-02-01-z",
+        [block(0, "latency", samples=[9.0])],
+        "latency",
+        "20260201",
+        run_id="2026-02-01-z",
+        began="2026-02-01T09:30Z",
+    )
+    store = measured.load(tmp_path)
+    assert [r.id[11:] for r in store.runs] == ["z", "b-first", "a-second"]
+    assert [c.value for c in store.find(metric="latency")] == [6.0]

@@ -11,16 +11,26 @@ from reports.site import extras
 from reports.site.check import check
 from reports.site.pages import speed_summary
 from reports.tables import build, groups
+from reports.tables.build import every
 from reports.verdicts import Match
 from tests.reports import synthetic
 from tests.reports.synthetic import BlockRecord, key
 
 
 def block(
-    model, backend, metric, samples=(), number=0, precision="fp32", status="measured", reason="", **extra
+    model,
+    backend,
+    metric,
+    samples=(),
+    number=0,
+    precision="fp32",
+    status="measured",
+    reason="",
+    device="local",
+    **extra,
 ):
     cell = key(model, backend, metric)
-    cell = type(cell)(**{**vars(cell), "precision": precision})
+    cell = type(cell)(**{**vars(cell), "precision": precision, "device": device})
     return BlockRecord("r", number, number, cell, status, reason, samples_ms=list(samples), extra=extra)
 
 
@@ -103,6 +113,7 @@ def store(tmp_path_factory):
         state="interrupted",
     )
     cache = [block("vit_tiny", "ecp", "cache", [2.5], **CACHE)]
+    cache.append(block("vit_base", "ecp", "memory", [400.0], device="other", unit="MiB"))
     synthetic.write_run(folder / "2026-03-04-cache", cache, "cache", "20260304")
     roof = synthetic.roofline_records("o")
     roof.append(block("vit_tiny", "ecp", "roofline", [61.5], 2, unit="%", kernels=KERNELS))
@@ -119,12 +130,31 @@ def test_a_search_for_the_best_setting_stands_in_no_other_table(store):
     (cell,) = store.find(model="vit_tiny", backend="openvino", metric="latency")
     assert (cell.value, cell.run) == (pytest.approx(10.0, rel=0.01), "2026-03-01-latency")
     assert [(r["other"], r["ratio"]) for r in speed_summary(store)] == [("10.00", "1.25")]
-    assert groups(store) == [("local", "fp32")]
+    assert groups(store) == [("local", "fp32"), ("other", "fp32")]
     (grid,) = (g for g in extras.grids(store, "local") if g["id"] == "settings")
     assert grid["backends"] == ["threads=1", "threads=2"]
     fp32, fp16 = grid["rows"]
     assert [(c["text"], c["best"]) for c in fp32["cells"]] == [("9.00", False), ("6.00", True)]
     assert fp16["note"] == "openvino, fp16" and [c["text"] for c in fp16["cells"]] == ["", "5.00"]
+
+
+def test_a_device_without_anything_of_a_table_gets_none(tmp_path):
+    """A simulated cache of a model that Table 6 does not have brings no empty tables and no list of gaps."""
+    records = times("vit_tiny", "ecp", 8.0)
+    synthetic.write_run(tmp_path / "2026-03-01-a", records, "latency", "20260301")
+    other = [block("vit_tiny", "ecp", "cache", [2.5], precision="fp16", **CACHE)]
+    synthetic.write_run(tmp_path / "2026-03-02-b", other, "cache", "20260302")
+    store = measured.load(tmp_path)
+    assert groups(store) == [("local", "fp32"), ("local", "fp16")]
+    built = [(t.paper.id, t.precision) for t in every(store) if t.device]
+    assert built == [("t1", "fp32"), ("t6", "fp32"), ("t7", "fp32")]
+    assert {t.precision for t in every(store, "local") if t.device} == {"fp32", "fp16"}
+
+
+def test_a_figure_that_another_device_has_is_no_gap_of_the_overview(site):
+    gaps = (site.folder / "index.html").read_text().partition('id="gaps"')[2]
+    assert "Ablation" in gaps and "Latency on" not in gaps
+    assert len({line for line in gaps.splitlines() if "<b>Ablation" in line}) == 1
 
 
 def test_threads_that_everybody_gets_are_no_setting_and_others_are(tmp_path):
@@ -198,7 +228,10 @@ def test_a_direction_is_taken_inside_one_run(tmp_path):
     assert cells["vit_tiny", "ours"].found.value == pytest.approx(24, rel=0.01)
     assert cells["vit_tiny", "mnn"].judged.match == Match.DIRECTION
     assert cells["vit_tiny", "speedup"].found.value == pytest.approx(15 / 8, rel=0.01)
-    apart = two_runs(tmp_path / "apart", ours, times("vit_tiny", "mnn", 45.0))
+    far = two_runs(tmp_path / "far", ours, times("vit_tiny", "mnn", 45.0))
+    judged = build("t7", far, "local", "fp32").cells["vit_tiny", "mnn"].judged
+    assert judged.match == Match.DIRECTION and "Ours (ms) of another run" in judged.why
+    apart = two_runs(tmp_path / "apart", ours, times("vit_tiny", "mnn", 15.9))
     cells = build("t7", apart, "local", "fp32").cells
     judged = cells["vit_tiny", "mnn"].judged
     assert judged.match == Match.NOT_COMPARABLE and "not measured in the same run" in judged.why

@@ -21,7 +21,10 @@ def test_table7_cells(store):
     assert mnn.judged.match == Match.DIRECTION
     assert table.cells["vit_tiny", "tnn"].found.reason.startswith("TNN is not installed")
     assert table.cells["vit_tiny", "tnn"].judged.match == Match.NOT_MEASURED
-    assert "--device local --models vit_tiny --backends tnn" in table.cells["vit_tiny", "tnn"].command
+    assert (
+        "--device local --models vit_tiny,ecp_vit_tiny --backends ecp,tnn"
+        in table.cells["vit_tiny", "tnn"].command
+    )
     assert set(table.further) == {"onnxruntime"}
 
 
