@@ -11,7 +11,7 @@ from ecp.errors import EcpError
 from reports.audit import audit_all
 from reports.audit.render import counts
 from reports.measured import Measured, Store
-from reports.site.pages import speed_summary
+from reports.speeds import speed_summary
 from reports.tables import RebuiltTable
 from reports.tables.build import every
 from reports.tables.find import is_ours

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from reports.audit import audit_all
 from reports.audit.render import counts
 from reports.measured import Store
-from reports.site.pages import speed_summary
+from reports.speeds import speed_summary
 from reports.tables.build import TableCell, every
 from reports.tables.render import measured_text
 from reports.verdicts import Match

@@ -89,7 +89,7 @@ def roofline(store: Store, device: str, precision: str) -> Figure | Missing:
             xs = [lows[0], roof[0] / roof[1], max(max(r["flops_per_byte"] for r in rows) * 2, lows[1] * 2)]
             axis.plot(xs, [min(roof[0], x * roof[1]) for x in xs], color=style.INK, linewidth=1)
             axis.text(xs[-1], roof[0] * 1.05, f"{roof[0]:.0f} GFLOP/s", ha="right", fontsize=7.5)
-            axis.text(xs[0], xs[0] * roof[1] * 1.25, f"{roof[1]:.0f} GB/s", fontsize=7.5)
+            axis.text(xs[0], xs[0] * roof[1] * 2.2, f"{roof[1]:.0f} GB/s", fontsize=7.5)
         axis.set_xscale("log")
         axis.set_yscale("log")
         style.label_log_axis(axis, "x")

@@ -69,7 +69,7 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
             axis.scatter(
                 [c.value or 0 for _, c in mine],
                 [i for i, _ in mine],
-                s=24 if hollow else 30,
+                s=style.size(backend, hollow),
                 facecolors=style.PAPER if hollow else style.colour(backend),
                 marker=style.marker(backend),
                 edgecolors=style.colour(backend) if hollow else style.PAPER,
@@ -148,7 +148,7 @@ def breakdown(store: Store, device: str, precision: str) -> Figure | Missing:
         axis.set_xlim(0, longest * 1.1)
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("ms per inference")
-        axis.legend(loc="lower right")
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
 
     return Figure(
         "breakdown",

@@ -1,7 +1,7 @@
 """One look for all figures: Okabe and Ito's colours, a marker and a hatch per series, print-sized text.
 
-Colours are literal here and become CSS variables in the site (see ``export.themed``), so that one drawing serves
-print, light and dark.
+Their yellow is darkened, for it must be seen on paper. Colours are literal here and become CSS variables in the site
+(see ``export.themed``), so that one drawing serves print, light and dark.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5b6570", "#d5dade", "#ffffff"
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
-SKY, PURPLE, GREY, YELLOW = "#56b4e9", "#cc79a7", "#8a929a", "#f0e442"
+SKY, PURPLE, GREY, YELLOW = "#56b4e9", "#cc79a7", "#8a929a", "#8a8a1f"
 CYCLE = (RED, BLUE, GREEN, ORANGE, PURPLE, SKY, GREY, YELLOW)
 # CSS variable per colour; the site's stylesheet gives each a light and a dark value.
 VARIABLES = {
@@ -52,6 +52,11 @@ def colour(backend: str) -> str:
 def marker(backend: str) -> str:
     """The backend's marker, so that colour is never the only difference."""
     return MARKERS[rank(backend)]
+
+
+def size(backend: str, hollow: bool) -> float:
+    """Area of the backend's marker in points; a star is mostly air."""
+    return (24.0 if hollow else 30.0) * (2.2 if marker(backend) == "*" else 1.0)
 
 
 def is_open(backend: str, among: Sequence[str]) -> bool:

@@ -103,9 +103,9 @@ def _dots(axis: Axes, rows: list[Row], lines: list[str]) -> None:
         axis.scatter(
             [r["ratio"] for _, r in mine],
             [y for y, _ in mine],
-            s=24 if hollow else 30,
+            s=style.size(other, hollow) if pair in beside else 30,
             facecolors=style.PAPER if hollow else face,
-            marker=style.marker(other),
+            marker=style.marker(other) if pair in beside else "o",
             edgecolors=face if hollow else style.PAPER,
             linewidths=1.3 if hollow else 0.6,
             zorder=3,

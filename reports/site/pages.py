@@ -14,57 +14,11 @@ from reports.model_names import core_ratio, image_size
 from reports.series import Series
 from reports.site import spark
 from reports.site.shape import cell_row, interval, model_file, plain
-from reports.tables.find import FRAMEWORKS, is_ours
+from reports.speeds import value_of
 from reports.tables.render import number
-from reports.verdicts import interval as bounds
-from reports.verdicts import side
 
 LONGEST = 15
 GRID_METRICS = {"latency": "Latency", "memory": "Peak memory"}
-
-
-def speed_summary(store: Store) -> list[dict[str, Any]]:
-    """Per device, precision and model: ecp beside the fastest other framework, both from the run that measured the
-    other: times of different runs are times of different minutes."""
-    groups: dict[tuple[str, str, str], list[Measured]] = {}
-    for cell in store.find(metric="latency"):
-        if cell.ok:
-            groups.setdefault((cell.device, cell.precision, cell.model), []).append(cell)
-    rows = []
-    for (device, precision, model), cells in groups.items():
-        others = sorted((c for c in cells if not is_ours(c.backend)), key=_value)
-        pair = next(((ours, c) for c in others if (ours := _beside(store, c)) is not None), None)
-        if pair is None:
-            continue
-        ours, other = pair
-        verdict = {1: "slower", -1: "faster", 0: "level"}[side(bounds(ours), bounds(other))]
-        rows.append(
-            {
-                "device": device,
-                "device_file": slug(device),
-                "precision": precision,
-                "model": model,
-                "model_file": slug(model),
-                "ours": number(ours.value),
-                "other": number(other.value),
-                "backend": other.backend,
-                "ratio": f"{_value(other) / _value(ours):.2f}",
-                "verdict": verdict,
-            }
-        )
-    return sorted(rows, key=lambda r: (r["device"], r["precision"], float(r["ours"])))
-
-
-def _beside(store: Store, other: Measured) -> Measured | None:
-    """The fastest ecp cell of the same run, device, precision and model."""
-    keys = ("run", "device", "precision", "model", "metric", "variant")
-    same = (c for c in store.cells if c.ok and all(getattr(c, k) == getattr(other, k) for k in keys))
-    return min((c for c in same if c.backend in FRAMEWORKS["ecp"]), key=_value, default=None)
-
-
-def _value(cell: Measured) -> float:
-    assert cell.value is not None
-    return cell.value
 
 
 def device_facts(store: Store, device: str) -> list[tuple[str, str]]:
@@ -77,9 +31,19 @@ def device_facts(store: Store, device: str) -> list[tuple[str, str]]:
         if isinstance(told, Mapping):
             facts.setdefault("Reached as", str(told.get("detail", "")))
             facts.setdefault("Class", str(told.get("device_class", "")))
-        for name, label in (("cpu_model", "Processor"), ("cpus", "Processors"), ("system", "System")):
-            if run.environment.get(name):
-                facts.setdefault(label, str(run.environment[name]))
+        labels = (
+            ("cpu_model", "Processor"),
+            ("cpu", "Processor"),
+            ("cpus", "Processors"),
+            ("system", "System"),
+        )
+        for name, label in labels:
+            said = run.environment.get(name)
+            # A reading with provenance; a processor is a reading of several facts.
+            said = said.get("value") if isinstance(said, Mapping) else said
+            said = said.get("model") if isinstance(said, Mapping) else said
+            if said:
+                facts.setdefault(label, str(said))
     cells = store.find(device=device)
     true = list(dict.fromkeys(str(c.extra["true_backend"]) for c in cells if c.extra.get("true_backend")))
     if true:
@@ -118,7 +82,7 @@ def grids(store: Store, device: str) -> list[dict[str, Any]]:
 
 
 def _grid_row(model: str, cells: list[Measured], backends: list[str]) -> dict[str, Any]:
-    best = min((_value(c) for c in cells if c.ok), default=None)
+    best = min((value_of(c) for c in cells if c.ok), default=None)
     by = {c.backend: c for c in cells}
     shown = []
     for backend in backends:

@@ -13,6 +13,7 @@ from reports.audit.base import MEANING as AUDIT_MEANING
 from reports.measured import Measured, slug
 from reports.series import all_series
 from reports.site import extras, pages, shape
+from reports.speeds import speed_summary
 from reports.tables import render
 from reports.tables.find import is_ours
 from reports.verdicts import ACCURACY_POINTS, COUNTED, MEANING, TOLERANCE, Match
@@ -43,7 +44,7 @@ def overview(b: Builder) -> None:
         if table.device in ("", b.pairs[0][0] if b.pairs else ""):
             counts.update(table.counts)
     audit_counts = audit_render.counts(b.audited)
-    summary = pages.speed_summary(b.store)
+    summary = speed_summary(b.store)
     plain = [r for r in summary if "@" not in r["model"]]
     faster = sum(r["verdict"] == "faster" for r in summary)
     tiles = [

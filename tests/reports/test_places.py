@@ -9,7 +9,8 @@ from reports.figures import Missing, length, speed
 from reports.site import build as build_site
 from reports.site import extras
 from reports.site.check import check
-from reports.site.pages import speed_summary
+from reports.site.pages import device_facts
+from reports.speeds import speed_summary
 from reports.tables import build, groups
 from reports.tables.build import every
 from reports.verdicts import Match
@@ -193,6 +194,23 @@ def test_a_climb_that_was_stopped_has_no_largest_batch(store):
     (grid,) = (g for g in extras.grids(store, "local") if g["id"].startswith("limits"))
     assert [c["text"] for c in grid["rows"][0]["cells"]] == ["2.00", "not-run"]
     assert grid["rows"][0]["cells"][0]["sub"] == "4: 4 GB is too much" and grid["rows"][0]["cells"][0]["best"]
+
+
+def test_a_device_says_its_processor_as_the_harness_records_it(tmp_path):
+    readings = {
+        "cpu": {"value": {"model": "Invented 9000"}, "source": "x"},
+        "cpus": {"value": 2, "source": "y"},
+    }
+    synthetic.write_run(
+        tmp_path / "2026-03-01-a",
+        times("vit_tiny", "ecp", 8.0),
+        "latency",
+        "20260301",
+        environment=readings,
+        host={},
+    )
+    facts = dict(device_facts(measured.load(tmp_path), "local"))
+    assert (facts["Processor"], facts["Processors"]) == ("Invented 9000", "2")
 
 
 def test_pages_have_limits_settings_kernels_and_misses(site):

@@ -15,7 +15,8 @@ from bench.store.query import Filter, series
 from reports import measured, readme, summary, versus
 from reports.figures import Missing, export, turns
 from reports.series import all_series
-from reports.site.pages import grids, speed_summary
+from reports.site.pages import grids
+from reports.speeds import speed_summary
 from reports.tables import build, groups
 from tests.reports import synthetic
 
