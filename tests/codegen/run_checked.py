@@ -1,4 +1,4 @@
-"""Run one case of the numerics tests on Oclgrind: ``python -m tests.codegen.run_checked CLASS[-buffers] NAME``.
+"""Run one case of the numerics tests on Oclgrind: ``python -m tests.codegen.run_checked CLASS[-buffers|-half] NAME``.
 
 A process of its own: the interpreter of kernels is an OpenCL platform that is chosen by the environment.
 """
@@ -15,7 +15,7 @@ import pyopencl as cl
 from ecp.codegen.schedule import schedule_for
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
-from tests.codegen import conftest
+from tests.codegen import conftest, test_half_arithmetic
 from tests.codegen.test_numerics import SMALL
 
 
@@ -48,4 +48,11 @@ if __name__ == "__main__":
     row = schedule_for(device_class)
     row = replace(row, image=0) if variant == "buffers" else row
     conftest.Session = Separate  # type: ignore[misc]
-    print(conftest.largest_error(SMALL[sys.argv[2]], device(device_class), schedule=row))
+    found = device(device_class)
+    if variant == "half":
+        test_half_arithmetic.Session = Separate  # type: ignore[misc]
+        graph, rounding = SMALL[sys.argv[2]], test_half_arithmetic.SEPARATE
+        with test_half_arithmetic.half_session(graph, device_class, found, rounding) as session:
+            print(test_half_arithmetic.largest_error(session, graph))
+    else:
+        print(conftest.largest_error(SMALL[sys.argv[2]], found, schedule=row))

@@ -70,7 +70,9 @@ def test_any_number_of_workers_again_and_again(workers: str, opencl: OpenCLDevic
     for threads in (None, 1):
         with Session(bundle, opencl, threads=threads) as session:
             assert {outputs(session, feeds) for _ in range(60)} == {want}
-            state = np.empty(next(m["bytes"] for m in bundle.plan["mems"] if m["name"] == STATE) // 4, np.int32)
+            state = np.empty(
+                next(m["bytes"] for m in bundle.plan["mems"] if m["name"] == STATE) // 4, np.int32
+            )
             session._cl.enqueue_copy(session._queue, state, session._mems[STATE])
             assert not state.any()
 
@@ -115,7 +117,9 @@ def test_a_chain_outside_its_plan_is_refused() -> None:
 
 
 @pytest.mark.parametrize("opencl", ["local-cpu", "local-pocl"], indirect=True)
-def test_known_drivers_on_this_processor_chain_by_default(opencl: OpenCLDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_drivers_on_this_processor_chain_by_default(
+    opencl: OpenCLDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert default_schedule(opencl).chain
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert not default_schedule(opencl).chain

@@ -23,6 +23,17 @@ pytestmark = pytest.mark.oclgrind
 @pytest.mark.parametrize("device_class", ["cpu", "generic", "adreno", "adreno-buffers"])
 @pytest.mark.parametrize("name", list(SMALL))
 def test_kernels_are_clean(name: str, device_class: str, tmp_path: Path) -> None:
+    assert checked(name, device_class, tmp_path) < 1e-5
+
+
+@pytest.mark.parametrize("device_class", ["generic-half", "adreno-half"])
+@pytest.mark.parametrize("name", ["matmul", "batched", "conv", "cp block"])
+def test_products_in_half_are_clean(name: str, device_class: str, tmp_path: Path) -> None:
+    """Their emulation: what is read and written is the same."""
+    assert checked(name, device_class, tmp_path) < 5e-3
+
+
+def checked(name: str, device_class: str, tmp_path: Path) -> float:
     library = next((p for d in PLACES if (p := Path(d) / "liboclgrind-rt-icd.so").exists()), None)
     if library is None:
         pytest.skip("Oclgrind is not installed; on Debian or Ubuntu: apt install oclgrind")
@@ -37,7 +48,7 @@ def test_kernels_are_clean(name: str, device_class: str, tmp_path: Path) -> None
         "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable",
         "OCLGRIND_DATA_RACES": "1", "OCLGRIND_LOG": str(log),
     }  # fmt: skip
-    if device_class != "adreno":
+    if not device_class.startswith("adreno") or device_class == "adreno-buffers":
         # Oclgrind takes every texel for uninitialised: the same kernels are checked with weights in buffers.
         env["OCLGRIND_UNINITIALIZED"] = "1"
     command = [sys.executable, "-m", "tests.codegen.run_checked", device_class, name]
@@ -45,4 +56,4 @@ def test_kernels_are_clean(name: str, device_class: str, tmp_path: Path) -> None
     found = log.read_text() if log.exists() else ""
     assert done.returncode == 0, done.stderr[-2000:]
     assert not found.strip(), found[:3000]
-    assert float(done.stdout.split()[-1]) < 1e-5
+    return float(done.stdout.split()[-1])
