@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.base import Backend, Description, OpTime, RunConfig
+from baselines.base import Backend, Description, OpTime, RunConfig, Unsupported
 from baselines.common import own_options
 from ecp.errors import UsageError
-from ecp.precision import ARITHMETICS
+from ecp.precision import ARITHMETICS, check_device, check_precision
 
 SWITCHES = ("eliminate", "fuse", "layout_choice", "memory_plan", "cache")
 SETTINGS = (*SWITCHES, "arithmetic")
@@ -138,6 +138,7 @@ def ready(onnx_path: Path, device: Any, config: RunConfig) -> Ready:
     from ecp import cache, compiler
 
     asked = switches(config)
+    _check_half(device, config.precision, asked.get("arithmetic", "float"))
     kernels = asked.pop("cache", True)
     options: dict[str, Any] = {"precision": config.precision, **asked}
     if not kernels or not cache.enabled():
@@ -150,6 +151,15 @@ def ready(onnx_path: Path, device: Any, config: RunConfig) -> Ready:
     if device.handle is not None and device.name == config.device:
         facts["compiled_by"] = _compile_elsewhere(onnx_path, config.device, options)
     return Ready(ecp.compile(onnx_path, device=device, **options), True, facts)
+
+
+def _check_half(device: Any, precision: str, arithmetic: str) -> None:
+    """A device class without kernels in half is no mistake of the caller: the cell says unsupported, and why."""
+    check_precision(precision, arithmetic)
+    try:
+        check_device(device, precision, arithmetic)
+    except UsageError as error:
+        raise Unsupported(str(error)) from error
 
 
 def bundle_folder(onnx_path: Path, device: Any, config: RunConfig) -> tuple[Path, str]:

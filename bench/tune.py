@@ -30,7 +30,7 @@ from bench.validity_machine import sha256_file
 from ecp.errors import UsageError
 
 METRIC = "tune"
-SHOWN = ("best", "shipped", "search")
+SHOWN = ("found", "shipped", "search")
 
 
 def register(app: typer.Typer) -> None:
@@ -109,7 +109,7 @@ def _tune_one(
     }  # fmt: skip
     extra = {
         "unit": "x default", "source": "wall", "threads": used, "true_backend": target.device,
-        "details": {"driver": target.driver}, "best": entry.best, "shipped": asdict(shipped), "search": facts,
+        "details": {"driver": target.driver}, "found": entry.best, "shipped": asdict(shipped), "search": facts,
     }  # fmt: skip
     key = CellKey(device, "ecp", version(), name, sha256, precision, METRIC)
     status, reason = ("measured", "") if entry.confirmed else ("unsupported", entry.note)
@@ -121,7 +121,7 @@ def _print(cells: list[Cell], console: Console) -> None:
     table = Table("model", "schedule found", "time / shipped", "middle half", "candidates", "search")
     for cell in cells:
         search: dict[str, Any] = cell.extra["search"]
-        best = ", ".join(f"{k}={v}" for k, v in cell.extra["best"].items())
+        best = ", ".join(f"{k}={v}" for k, v in cell.extra["found"].items())
         spread = ""
         if cell.blocks:
             low, _, high = statistics.quantiles(cell.blocks[0], n=4)

@@ -26,8 +26,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import ecp
-from baselines.base import RunConfig
-from baselines.ecp_backend import switches
+from baselines.base import RunConfig, Unsupported
+from baselines.ecp_backend import ready, switches
 from baselines.ecp_native import compiler_settings
 from ecp.__main__ import main
 from ecp.codegen.matmul_half_gpu import PARTIAL
@@ -267,8 +267,13 @@ def test_exit_codes(
     assert not (model.parent / "b").exists()
 
 
-def test_the_harness_passes_it_on() -> None:
+def test_the_harness_passes_it_on(model: Path) -> None:
     config = RunConfig("local", "fp16", 1, {"ecp-native.arithmetic": "half", "ecp-native.fuse": "false"})
     assert switches(compiler_settings(config)) == {"arithmetic": "half", "fuse": False}
+    device = OpenCLDevice("d", "p", "card", "1", "cpu", 2, True, True, (9, 9), None)
+    with pytest.raises(Unsupported, match="not for cpu"):
+        ready(model, device, RunConfig("d", "fp16", 1, {"ecp.arithmetic": "half"}))
+    with pytest.raises(DeviceError, match=r"'d' \(card, p\) has no cl_khr_fp16"):
+        ready(model, replace(device, fp16=False), RunConfig("d", "fp16", 1, {"ecp.arithmetic": "half"}))
     with pytest.raises(UsageError, match=r"ecp\.arithmetic=true: .*ecp\.arithmetic, float or half"):
         switches(RunConfig("local", "fp16", 1, {"ecp.arithmetic": "true"}))

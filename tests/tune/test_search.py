@@ -191,7 +191,7 @@ def test_the_command_keeps_the_gain_as_a_record(
     assert (cell["metric"], cell["status"], cell["value"], cell["unit"]) == (
         "tune", "measured", 0.9, "x default",
     )  # fmt: skip
-    assert cell["extra"]["best"] == {"unroll": 8} and cell["extra"]["search"]["rejected"] == 1
+    assert cell["extra"]["found"] == {"unroll": 8} and cell["extra"]["search"]["rejected"] == 1
     assert cell["extra"]["shipped"]["mr"] == 6
     (file,) = tmp_path.glob("*-tune-*/run.json")
     assert json.loads(file.read_text())["state"] == "complete"
