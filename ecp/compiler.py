@@ -190,6 +190,7 @@ def compile_graph(
     where it cannot run the persistent kernel.
     """
     from ecp.codegen.chain import chain
+    from ecp.codegen.chain_gpu import chain_gpu
     from ecp.codegen.lower import lower
     from ecp.codegen.nvidia import lower_vit
     from ecp.ir.cost import macs
@@ -220,6 +221,8 @@ def compile_graph(
         )
         if row.chain:
             plan, sources, pools = chain(plan, sources, pools, row.workers)
+        elif row.ptx >= 9 and persistent_groups:
+            plan, sources, pools = chain_gpu(plan, sources, pools, persistent_groups)
     else:
         options["persistent"] = True
         plan, sources, pools = whole

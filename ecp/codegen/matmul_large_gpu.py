@@ -11,9 +11,13 @@ column of tiles would repeat it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from math import ceil, prod
+
+import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.map import FLOATS
@@ -34,8 +38,23 @@ from ecp.passes.storage import Buffer, Storage
 LARGE = 1 << 29
 # Local memory of a work-group that has a multiprocessor to itself.
 LOCAL_BYTES = 220 << 10
+# Raise the other's flag when everything this work-group wrote is seen, take down one's own when it is raised.
+SWAP = """void ecp_swap(__global uint* theirs, __global uint* ours) {
+  uint v;
+  asm volatile("st.release.gpu.global.u32 [%0],1;" :: "l"(theirs) : "memory");
+  do { asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(v) : "l"(ours) : "memory"); } while (v == 0);
+  asm volatile("st.relaxed.gpu.global.u32 [%0],0;" :: "l"(ours) : "memory");
+}
+"""
 # Floats between the rows of sums in local memory, against bank conflicts.
 PAD = 8
+
+
+@dataclass(frozen=True)
+class LargeTile(TensorTile):
+    """``split`` work-groups share a tile: each multiplies its part of k, then finishes its part of the rows."""
+
+    split: int = 1
 
 
 def large(env: Env, s: Schedule, c: Contraction) -> bool:
@@ -73,11 +92,24 @@ class LargeProduct(TensorProduct):
     """One work-group a multiprocessor; ``c`` satisfies :func:`fits_large`."""
 
     def __init__(
-        self, env: Env, schedule: Schedule, family: str, c: Contraction, tile: TensorTile | None = None
+        self, env: Env, schedule: Schedule, family: str, c: Contraction, tile: LargeTile | None = None
     ):
         t = tile or large_tile(c.m, c.n, c.k, schedule.groups)
         super().__init__(env, schedule, family, c, t)
+        self.tile: LargeTile = t
         self.stages = stages(t)
+        self.all_chunks, self.chunks = self.chunks, self.chunks // t.split
+
+    def begin(self) -> None:
+        """Where this work-group and work-item are."""
+        super().begin()
+        if self.tile.split > 1:
+            self.kernel.emit("const int part = get_group_id(2);")
+
+    def sizes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """(global, local) size."""
+        (columns, blocks, _), local = super().sizes()
+        return (columns, blocks, self.tile.split), local
 
     @property
     def local_bytes(self) -> int:
@@ -85,13 +117,19 @@ class LargeProduct(TensorProduct):
         return max(self.stages * self.stage_bytes, sum_bytes(self.tile))
 
     def _declare(self) -> None:
-        super()._declare()
         k, c = self.kernel, self.c
+        self.chunks, part = self.all_chunks, self.chunks  # a panel of weights holds all of k
+        super()._declare()
+        self.chunks = part
         found = _linear(self.env, c)
         assert found is not None
         buffer, start = found
         pointer = k.argument(buffer, self.env.buffers[buffer].dtype)
-        k.emit(f"const __global uchar* a = (const __global uchar*){pointer};")
+        own = ""
+        if self.tile.split > 1:
+            k.emit(f"b += (uint)part*{part * self.count_b * 16}u;")
+            own = f" + (uint)part*{part * self.t.chunk * 2}u"
+        k.emit(f"const __global uchar* a = (const __global uchar*){pointer}{own};")
         k.emit(f"uint from[{self.each_a}];")
         reader = Reader(self.env, k)
         with self._share(self.each_a, self.count_a):
@@ -197,32 +235,82 @@ class LargeProduct(TensorProduct):
 
     def _epilogue(self) -> None:
         """Bias, activation, residual and store, 8 columns a work-item; reads run ahead of the guarded store."""
-        k, t, c = self.kernel, self.tile, self.c
-        wide, pitch = t.columns // 8, t.columns + PAD
-        count = t.rows * wide
-        k.emit(f"#pragma unroll {4 if ceil(count / t.items) % 4 == 0 else 3}")
+        k, t = self.kernel, self.tile
+        first = ""
+        if t.split > 1:
+            self._exchange()
+            first = f"part*{t.rows // t.split} + "
+        with self._places():
+            k.emit(f"const int i = {first}e/{t.columns // 8}, q = e%{t.columns // 8};")
+            self._finish_eight()
+
+    @contextmanager
+    def _places(self) -> Iterator[None]:
+        """A loop over this work-item's part of the rows that the work-group finishes: ``e``."""
+        k, t = self.kernel, self.tile
+        count = t.rows // t.split * (t.columns // 8)
+        each = ceil(count / t.items)
+        k.emit(f"#pragma unroll {4 if each % 4 == 0 else 3}")
         guard = f" if (lid + j*{t.items} < {count})" if count % t.items else ""
-        with k.block(f"for (int j = 0; j < {ceil(count / t.items)}; ++j){guard}"):
-            k.emit(f"const int e = lid + j*{t.items}, i = e/{wide}, q = e%{wide};")
-            tests = [f"block*{t.rows} + i < {c.m}"] if c.m % t.rows else []
-            k.emit(
-                f"const int line = {f'min(block*{t.rows} + i, {c.m - 1})' if tests else f'block*{t.rows} + i'};"
-            )
-            vec = f"column*{wide} + q"
-            if c.n % t.columns:
-                tests.append(f"{vec} < {c.n // 8}")
-                vec = f"min({vec}, {c.n // 8 - 1})"
-            k.emit(f"const int vec = {vec};")
-            k.emit(
-                f"const __local float4* s = (const __local float4*)((__local float*)mem + i*{pitch} + q*8);"
-            )
-            plane = t.rows * pitch // 4
-            low, high = (" + ".join(f"s[{p * plane + h}]" for p in range(t.wk)) for h in (0, 1))
-            k.emit(f"const float8 sum = (float8)({low}, {high});")
-            reader = TensorReader(self.env, k, 8)
-            result, at = self.finished(reader, "sum", var("line", c.m), var("vec", c.n // 8) * 8 + lane(8))
-            with k.block(f"if ({' && '.join(tests)})" if tests else ""):
-                reader.store(c.value, at, result)
+        with k.block(f"for (int j = 0; j < {each}; ++j){guard}"):
+            k.emit(f"const int e = lid + j*{t.items};")
+            yield
+
+    def _sum(self) -> str:
+        """The sums of row ``i``, columns ``8*q``, of all sets of warps."""
+        t, pitch = self.tile, self.tile.columns + PAD
+        self.kernel.emit(
+            f"const __local float4* s = (const __local float4*)((__local float*)mem + i*{pitch} + q*8);"
+        )
+        plane = t.rows * pitch // 4
+        low, high = (" + ".join(f"s[{p * plane + h}]" for p in range(t.wk)) for h in (0, 1))
+        return f"(float8)({low}, {high})"
+
+    def _exchange(self) -> None:
+        """The two work-groups of a tile swap the halves of their sums that the other one finishes.
+
+        Both are resident, since there is at most one work-group a multiprocessor. A flag is raised by one of them and
+        taken down by the other, so that all are down between launches.
+        """
+        k, t, c = self.kernel, self.tile, self.c
+        count = t.rows // 2 * t.columns
+        tiles = t.groups(c.m, c.n, 1)
+        sums, flags = f"{c.value}@sums", f"{c.value}@flags"
+        self.env.buffers[sums] = Buffer(sums, 2 * tiles * count, "float32", "arena")
+        self.env.buffers[flags] = Buffer(flags, 2 * tiles, "uint32", "static", np.zeros(2 * tiles, np.uint32))
+        k.emit(f"const int pair = (block*{self.panels} + column)*2;")
+        k.emit(
+            f"__global float* theirs = {k.argument(sums, 'float32', write=True)} + (pair + 1 - part)*{count};"
+        )
+        k.emit(
+            f"const __global float* ours = {k.argument(sums, 'float32', write=True)} + (pair + part)*{count};"
+        )
+        k.emit(f"__global uint* flag = {k.argument(flags, 'uint32', write=True)} + pair;")
+        with self._places():
+            k.emit(f"const int i = (1 - part)*{t.rows // 2} + e/{t.columns // 8}, q = e%{t.columns // 8};")
+            k.emit(f"*((__global float8*)theirs + e) = {self._sum()};")
+        k.helper("ecp_swap", SWAP)
+        k.emit("barrier(CLK_LOCAL_MEM_FENCE);")
+        k.emit("if (lid == 0) ecp_swap(flag + 1 - part, flag + part);")
+        k.emit("barrier(CLK_LOCAL_MEM_FENCE);")
+
+    def _finish_eight(self) -> None:
+        k, t, c = self.kernel, self.tile, self.c
+        tests = [f"block*{t.rows} + i < {c.m}"] if c.m % t.rows else []
+        line = f"min(block*{t.rows} + i, {c.m - 1})" if tests else f"block*{t.rows} + i"
+        k.emit(f"const int line = {line};")
+        vec = f"column*{t.columns // 8} + q"
+        if c.n % t.columns:
+            tests.append(f"{vec} < {c.n // 8}")
+            vec = f"min({vec}, {c.n // 8 - 1})"
+        k.emit(f"const int vec = {vec};")
+        k.emit(
+            f"const float8 sum = {self._sum()}{' + *((const __global float8*)ours + e)' if t.split > 1 else ''};"
+        )
+        reader = TensorReader(self.env, k, 8)
+        result, at = self.finished(reader, "sum", var("line", c.m), var("vec", c.n // 8) * 8 + lane(8))
+        with k.block(f"if ({' && '.join(tests)})" if tests else ""):
+            reader.store(c.value, at, result)
 
 
 def sum_bytes(t: TensorTile) -> int:
@@ -235,44 +323,41 @@ def stages(t: TensorTile) -> int:
     return min(4, LOCAL_BYTES // t.stage_bytes)
 
 
-def _tiles(m: int, n: int, k: int) -> Iterator[TensorTile]:
-    for wm in (1, 2, 3, 4):
-        for wn in (1, 2, 3, 4):
-            for wk in (1, 2, 4):
-                warps = wm * wn * wk
-                if not 4 <= warps <= 12 or warps % 4:
-                    continue
-                # Registers: 255 a lane where there are at most 8 warps, 168 with 12; 4 a fragment are sums.
-                most = 32 if warps <= 8 else 24
-                for mf in (1, 2, 3, 4):
-                    for nf in (2, 4, 6, 8):
-                        for kb in (16, 32, 64):
-                            t = TensorTile(mf, nf, wm, wn, wk, kb)
-                            whole = k % t.chunk == 0 and t.chunk % 64 == 0
-                            fits = mf * nf <= most and stages(t) >= 3 and sum_bytes(t) <= LOCAL_BYTES
-                            if whole and fits and t.rows < 2 * m and t.columns < 2 * n:
-                                yield t
+def _tiles(m: int, n: int, k: int, groups: int) -> Iterator[LargeTile]:
+    for warps in product((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 4)):
+        count = prod(warps)
+        if not 4 <= count <= 12 or count % 4:
+            continue
+        # Registers: 255 a lane where there are at most 8 warps, 168 with 12; 4 a fragment are sums.
+        most = 32 if count <= 8 else 24
+        for mf, nf, kb, split in product((1, 2, 3, 4), (2, 4, 6, 8), (16, 32, 64), (1, 2)):
+            t = LargeTile(mf, nf, *warps, kb, split)
+            whole = k % (t.chunk * split) == 0 and t.chunk % 64 == 0 and k // t.chunk // split >= 4
+            fits = mf * nf <= most and stages(t) >= 3 and sum_bytes(t) <= LOCAL_BYTES
+            paired = split == 1 or t.groups(m, n, 1) * split <= groups
+            if whole and fits and paired and t.rows < 2 * m and t.columns < 2 * n:
+                yield t
 
 
 @lru_cache(maxsize=4096)
-def large_tile(m: int, n: int, k: int, groups: int) -> TensorTile:
+def large_tile(m: int, n: int, k: int, groups: int) -> LargeTile:
     """The cheapest tile on ``groups`` multiprocessors."""
-    return min(_tiles(m, n, k), key=lambda t: large_clocks(t, m, n, k, groups))
+    return min(_tiles(m, n, k, groups), key=lambda t: large_clocks(t, m, n, k, groups))
 
 
-def large_clocks(t: TensorTile, m: int, n: int, k: int, groups: int) -> float:
+def large_clocks(t: LargeTile, m: int, n: int, k: int, groups: int) -> float:
     """Clocks of the busiest multiprocessor: rounds of tiles that nothing overlaps.
 
-    A chunk takes as long as the slowest of: products (7 clocks each, four at once), reads of local memory (4 clocks
-    a fragment of 512 bytes) with the writes of copies, L2 (40 bytes a clock); the others are not quite hidden.
+    A chunk takes as long as the slowest of: products (8.3 clocks each, four at once), reads of local memory (4 clocks
+    a fragment of 512 bytes) with the writes of copies, L2 (24 bytes a clock). Fitted to five tiles of an H200.
     """
-    warps, steps = t.items // 32, t.kb // 16
-    multiply = ceil(warps / 4) * steps * t.mf * t.nf * 7
+    warps, steps, results = t.items // 32, t.kb // 16, t.rows * t.columns
+    multiply = warps / 4 * steps * t.mf * t.nf * 8.3
     local = warps * steps * (t.mf + t.nf / 2) * 4 + (t.rows + t.columns) * t.chunk * 2 / 128
-    memory = (t.rows + t.columns) * t.chunk * 2 / 40
-    once = max(multiply, local, memory) + 0.15 * (multiply + local + memory) + 40
-    tail = 1500 + t.wk * t.rows * t.columns / 16 + t.rows * t.columns / 20
-    return ceil(t.groups(m, n, 1) / groups) * (1500 + k / t.chunk * once + tail)
+    memory = (t.rows + t.columns) * t.chunk * 2 / 24
+    once = max(multiply, local, memory) + 0.15 * multiply + 60
+    tail = 4500 + 0.25 * results + 0.3 * (t.wk - 1) * results + (3000 + 0.2 * results if t.split > 1 else 0)
+    return ceil(t.groups(m, n, 1) * t.split / groups) * (k / t.chunk / t.split * once + tail)
 
 
 def norm_apart(env: Env, s: Schedule, node: Node, c: Contraction) -> tuple[Env, Node, Node] | None:
