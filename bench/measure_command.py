@@ -1,6 +1,8 @@
-"""The signature that ``latency`` and ``memory`` share: every common option, declared once."""
+"""The signature that ``latency``, ``memory`` and ``versus`` share: every common option, declared once."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import typer
 
@@ -8,8 +10,13 @@ from bench import options as o
 from bench.options import RunOptions
 
 
-def add(app: typer.Typer, metric: str, words: str) -> None:
-    """Add ``python -m bench METRIC`` with all common options. ``words``: its help, with an example line."""
+def add(
+    app: typer.Typer, metric: str, words: str, carry_out: Callable[[RunOptions], int] | None = None
+) -> None:
+    """Add ``python -m bench METRIC`` with all common options. ``words``: its help, with an example line.
+
+    ``carry_out``: what runs and gives the exit code, where that is not one metric over models x backends.
+    """
 
     def command(
         device: o.Device = "local",
@@ -32,7 +39,7 @@ def add(app: typer.Typer, metric: str, words: str) -> None:
             *(device, models, backends, precision, threads, quick, json, out, resume, seed, blocks, timeout),
             settings=tuple(settings or ()),
         )
-        raise typer.Exit(measure(metric, asked))
+        raise typer.Exit(carry_out(asked) if carry_out else measure(metric, asked))
 
     command.__doc__ = words
     app.command(metric)(command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
-from bench import options as o
+from bench import measure_command
 from bench.options import RunOptions
 from ecp.errors import UsageError
 
@@ -22,40 +22,20 @@ DEFAULT_MODELS = ("vit_tiny",)
 DEFAULT_BACKENDS = ("ecp", "onnxruntime", "openvino")
 
 
+HELP = """Ratio of the first backend to each other, all loaded at once and taking turns of a tenth of a second.
+
+Every block is a fresh process for each backend of a model. With one backend and several models the models
+take turns: the first model against each other. For a time that stands alone use `latency`.
+
+Example: python -m bench versus --models vit_small --backends ecp,openvino,onnxruntime
+
+Example: python -m bench versus --models ecp_vit_tiny,vit_tiny --backends ecp
+"""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("versus")(versus)
-
-
-def versus(
-    device: o.Device = "local",
-    models: o.Models = None,
-    backends: o.Backends = None,
-    precision: o.Precision = "fp32",
-    threads: o.Threads = None,
-    quick: o.Quick = False,
-    json: o.Json = None,
-    out: o.Out = o.DEFAULT_OUT,
-    resume: o.Resume = False,
-    seed: o.Seed = 0,
-    blocks: o.Blocks = None,
-    timeout: o.Timeout = 600.0,
-    settings: o.Set = None,
-) -> None:
-    """Ratio of the first backend to each other, all loaded at once and taking turns of a tenth of a second.
-
-    Every block is a fresh process for each backend of a model. With one backend and several models the models
-    take turns: the first model against each other. For a time that stands alone use `latency`.
-
-    Example: python -m bench versus --models vit_small --backends ecp,openvino,onnxruntime
-
-    Example: python -m bench versus --models ecp_vit_tiny,vit_tiny --backends ecp
-    """
-    asked = RunOptions(
-        *(device, models, backends, precision, threads, quick, json, out, resume, seed, blocks, timeout),
-        settings=tuple(settings or ()),
-    )
-    raise typer.Exit(measure_versus(asked))
+    measure_command.add(app, "versus", HELP, measure_versus)
 
 
 def _progress(console: Console, status: Any) -> Any:
