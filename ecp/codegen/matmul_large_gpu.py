@@ -61,7 +61,9 @@ def large(env: Env, s: Schedule, c: Contraction) -> bool:
     """True where :class:`LargeProduct` computes ``c`` (or would, were its normalisation apart)."""
     if not (s.ptx >= 9 and s.local and env.half) or c.weights is None or prod(c.batch) > 1:
         return False
-    return c.m * c.n * c.k >= LARGE and c.n % 8 == 0 and c.k % 64 == 0 and c.k == c.k_shape[-1]
+    if c.m * c.n * c.k < LARGE or c.n % 8 or c.k % 64 or c.k != c.k_shape[-1]:
+        return False
+    return next(_tiles(c.m, c.n, c.k, s.groups), None) is not None
 
 
 def fits_large(env: Env, s: Schedule, c: Contraction) -> bool:
@@ -332,9 +334,9 @@ def _tiles(m: int, n: int, k: int, groups: int) -> Iterator[LargeTile]:
         most = 32 if count <= 8 else 24
         for mf, nf, kb, split in product((1, 2, 3, 4), (2, 4, 6, 8), (16, 32, 64), (1, 2)):
             t = LargeTile(mf, nf, *warps, kb, split)
-            whole = k % (t.chunk * split) == 0 and t.chunk % 64 == 0 and k // t.chunk // split >= 4
+            whole = k % (t.chunk * split) == 0 and t.chunk % 64 == 0
             fits = mf * nf <= most and stages(t) >= 3 and sum_bytes(t) <= LOCAL_BYTES
-            paired = split == 1 or t.groups(m, n, 1) * split <= groups
+            paired = split == 1 or (t.groups(m, n, 1) * split <= groups and k >= 4 * split * t.chunk)
             if whole and fits and paired and t.rows < 2 * m and t.columns < 2 * n:
                 yield t
 
