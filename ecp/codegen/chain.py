@@ -48,7 +48,13 @@ def chain(
     zeros = np.zeros(state["bytes"], np.uint8)
     pools = {**pools, "static": np.concatenate([pools["static"], zeros]) if "static" in pools else zeros}
     whole = [
-        {"name": f"all_{pool['name']}", "pool": pool["name"], "offset": 0, "bytes": pool["bytes"], "image": None}
+        {
+            "name": f"all_{pool['name']}",
+            "pool": pool["name"],
+            "offset": 0,
+            "bytes": pool["bytes"],
+            "image": None,
+        }
         for pool in used
     ]
     text = _source(plan, source, [pool["name"] for pool in used], workers)
@@ -83,7 +89,9 @@ def _source(plan: dict[str, Any], source: str, pools: Sequence[str], workers: in
     launches = plan["launches"]
     functions = {name: parameters for name, parameters in _KERNEL.findall(source)}
     used = list(dict.fromkeys(launch["kernel"] for launch in launches))
-    text = _KERNEL.sub(lambda m: f"void {m[1]}(const int g0, const int g1, const int g2, {m[2]})\n{{\n", source)
+    text = _KERNEL.sub(
+        lambda m: f"void {m[1]}(const int g0, const int g1, const int g2, {m[2]})\n{{\n", source
+    )
     text = re.sub(r"get_global_id\(([012])\)", r"g\1", text)
     mems = {mem["name"]: mem for mem in plan["mems"]}
     places: list[int] = []
@@ -94,9 +102,8 @@ def _source(plan: dict[str, Any], source: str, pools: Sequence[str], workers: in
         for argument in launch["args"]:
             mem = mems[argument["mem"]]
             places.append(mem["offset"] // ALIGN * len(pools) + pools.index(mem["pool"]))
-    cases = "\n".join(
-        f"          case {number}: {name}({_call(functions[name], len(pools))}); break;" for number, name in enumerate(used)
-    )
+    calls = [f"{name}({_call(functions[name], len(pools))}); break;" for name in used]
+    cases = "\n".join(f"          case {number}: {call}" for number, call in enumerate(calls))
     bases = ", ".join(f"__global char* base{i}" for i in range(len(pools)))
     return f"""{text}
 __constant int stages[] = {{{",".join(map(str, stages))}}};
@@ -143,5 +150,7 @@ def _call(parameters: str, pools: int) -> str:
     pointers = []
     for number, parameter in enumerate(parameters.split(", ")):
         kind = parameter.rsplit(" ", 1)[0].removesuffix(" restrict")
-        pointers.append(f"({kind})(base[at[{number}] % {pools}] + (size_t)(at[{number}] / {pools}) * {ALIGN})")
+        pointers.append(
+            f"({kind})(base[at[{number}] % {pools}] + (size_t)(at[{number}] / {pools}) * {ALIGN})"
+        )
     return ", ".join(["g0", "g1", "g2", *pointers])

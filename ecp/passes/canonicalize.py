@@ -5,7 +5,8 @@
 * ``f(Concat(a, const))`` becomes ``Concat(f(a), f(const))`` with the constant part folded, so that a class
   token is data that is written once and not a launch;
 * scalar factors on the operands of a matrix product move behind it;
-* LayerNorm written out in primitive operators becomes LayerNormalization.
+* LayerNorm written out in primitive operators becomes LayerNormalization;
+* slices move up, so that only what is asked for is computed (:mod:`ecp.passes.demand`).
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from ecp.ir.infer import infer_node
 from ecp.ir.interp import evaluate
 from ecp.ir.opinfo import ONE_TO_ONE
 from ecp.ir.ops import info, is_key
-from ecp.passes.rewrite import is_view, rename_inputs, scalar
+from ecp.passes.demand import narrow
+from ecp.passes.rewrite import drop_dead, is_view, rename_inputs, scalar
 
 
 def canonicalize(graph: Graph) -> Graph:
     """All rewrites of this file, in order."""
-    for step in (layer_norm, split_to_slices, concat_of_slices, split_over_concat, hoist_scale):
+    for step in (layer_norm, split_to_slices, concat_of_slices, split_over_concat, hoist_scale, narrow):
         graph = step(graph)
     return graph
 
@@ -48,7 +50,7 @@ def split_to_slices(graph: Graph) -> Graph:
             name, sources = f"{node.name}/{index}", node.sources or (node.name,)
             nodes.append(Node("Slice", node.inputs, (out,), attrs, name, sources))
             start += size
-    return _drop_dead(graph, nodes)
+    return drop_dead(graph, nodes)
 
 
 def concat_of_slices(graph: Graph) -> Graph:
@@ -80,7 +82,7 @@ def concat_of_slices(graph: Graph) -> Graph:
         ]
         attrs = {"axis": axis, "indices": np.concatenate(runs).astype(np.int64)}
         nodes.append(replace(node, op="Gather", inputs=(source,), attrs=attrs))
-    return _drop_dead(graph, nodes)
+    return drop_dead(graph, nodes)
 
 
 def split_over_concat(graph: Graph) -> Graph:
@@ -238,7 +240,7 @@ def layer_norm(graph: Graph) -> Graph:
     if not replaced:
         return graph
     nodes = [replaced.get(n.outputs[0], n) for n in graph.nodes]
-    return _drop_dead(graph, nodes)
+    return drop_dead(graph, nodes)
 
 
 def _match_norm(graph: Graph, div: Node, made: dict[str, Node]) -> tuple[str, int, float] | None:
@@ -290,13 +292,3 @@ def _with_affine(
             "LayerNormalization", tuple(inputs), last.outputs, attrs, last.name, (*div.sources, *last.sources)
         )
     }
-
-
-def _drop_dead(graph: Graph, nodes: list[Node]) -> Graph:
-    """Keep what the outputs need."""
-    needed, kept = set(graph.outputs), []
-    for node in reversed(nodes):
-        if any(o in needed for o in node.outputs):
-            kept.append(node)
-            needed.update(node.inputs)
-    return graph.with_nodes(kept[::-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -77,3 +77,13 @@ def fresh(graph: Graph, base: str, taken: set[str] | None = None) -> str:
         i += 1
         name = f"{base}_{i}"
     return name
+
+
+def drop_dead(graph: Graph, nodes: Sequence[Node]) -> Graph:
+    """Keep what the outputs need."""
+    needed, kept = set(graph.outputs), []
+    for node in reversed(nodes):
+        if any(o in needed for o in node.outputs):
+            kept.append(node)
+            needed.update(node.inputs)
+    return graph.with_nodes(kept[::-1])

@@ -133,6 +133,8 @@ def test_interrupted_run_is_finished_by_resume(workplace: Workplace) -> None:
         (("--backends", "fake-right,fake-twics"), 2, "did you mean fake-twice"),
     ],
 )
-def test_a_mistake_is_one_line(workplace: Workplace, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_a_mistake_is_one_line(
+    workplace: Workplace, arguments: tuple[str, ...], code: int, said: str
+) -> None:
     found, _, words = versus(workplace, *arguments)
     assert found == code and said in words and "Traceback" not in words
