@@ -187,7 +187,7 @@ def compile_graph(
 
     ``arithmetic`` half: the bundle runs on devices with cl_khr_fp16 only.
     ``persistent_groups``: work-groups that an NVIDIA device of compute capability 9.0 keeps resident at once; 0
-    where it cannot run the persistent kernel.
+    where it can run neither the persistent kernel nor a chain of launches.
     """
     from ecp.codegen.chain import chain
     from ecp.codegen.chain_gpu import chain_gpu
