@@ -86,6 +86,10 @@ class EcpNativeBackend(Backend):
         """Peak and present memory of the runner's own process in bytes (``VmHWM``, ``VmRSS``)."""
         return self._process.memory()
 
+    def processes(self) -> tuple[int, ...]:
+        """The runner: its processor time is this backend's own, not other load on the machine."""
+        return (self._process.pid,)
+
     def close(self) -> None:
         """End the runner."""
         self._process.close()

@@ -74,7 +74,7 @@ def _measure(request: Request, backend: Backend) -> Reply:
     turn = turns.channel()
     if turn is not None:
         turn.prepared()
-    others = turn.others if turn is not None else ()
+    others = (*(turn.others if turn is not None else ()), *_processes(backend))
     session = measure.Session(backend, idle_kib=idle, prepared_kib=prepared, turn=turn)
     before = validity.capture(others)
     values = _metric(request.metric)(request, session)
@@ -114,6 +114,12 @@ def _measure(request: Request, backend: Backend) -> Reply:
         extra=_plain(extra),
         **values,
     )
+
+
+def _processes(backend: Backend) -> tuple[int, ...]:
+    """Processes that compute for a backend outside this one; what they use is not other load on the machine."""
+    found = getattr(backend, "processes", None)
+    return tuple(found()) if found is not None else ()
 
 
 def _limits(request: Request) -> validity.Limits:

@@ -78,3 +78,30 @@ def test_worker_answers_one_line_of_json_whatever_happens() -> None:
     )
     assert done.returncode == 0
     assert done.stdout.count("\n") == 1 and '"status": "failed"' in done.stdout
+
+
+def test_a_backends_other_process_is_not_other_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ecp-native computes in the runner's process: a busy runner is no reason to call its block disturbed."""
+    from baselines.base import Description
+    from bench import worker
+    from bench.protocol import Request
+
+    class Elsewhere:
+        prepare = stage = close = lambda self, *_: None
+
+        def describe(self) -> Description:
+            return Description("1", "elsewhere", {})
+
+        def processes(self) -> tuple[int, ...]:
+            return (4711,)
+
+    seen: list[tuple[int, ...]] = []
+    monkeypatch.setattr(worker.validity, "capture", lambda others=(): seen.append(tuple(others)) or {})
+    monkeypatch.setattr(worker.validity, "gates", lambda *_, **__: [])
+    monkeypatch.setattr(worker.inputs, "load", lambda _: {})
+    monkeypatch.setattr(worker.inputs, "row", lambda *_: {})
+    monkeypatch.setattr(worker.accuracy_gate, "check", lambda *_: {"ok": True})
+    monkeypatch.setattr(worker, "_metric", lambda _: lambda *_: {"status": "measured"})
+    request = Request("latency", "x", "m", "0", "o", "i", "r")
+    assert worker._measure(request, Elsewhere()).status == "measured"  # type: ignore[arg-type]
+    assert seen == [(4711,), (4711,)]
