@@ -15,7 +15,7 @@ from baselines.litert_backend import executed
 from baselines.mnn_backend import MnnBackend, convert, raise_on_fallback
 from baselines.openvino_backend import OpenVinoBackend
 from baselines.torch_source import converted
-from tests.baselines.contract import AdapterContract, block_model, sample
+from baselines.contract import AdapterContract, block_model, sample
 
 
 class TestOpenVino(AdapterContract):
@@ -97,7 +97,6 @@ def test_tuned_tvm_refuses_to_run_untuned(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.timeout(900)
 class TestExecuTorch(AdapterContract):
     backend = "executorch"
-    profiles: ClassVar[bool] = False
     shared_cache: ClassVar[bool] = True
 
     def test_the_record_says_what_the_delegate_took(self, prepared: Backend) -> None:
@@ -109,7 +108,6 @@ class TestExecuTorch(AdapterContract):
 @pytest.mark.timeout(900)
 class TestLiteRt(AdapterContract):
     backend = "litert"
-    profiles: ClassVar[bool] = False
     shared_cache: ClassVar[bool] = True
 
     def test_the_record_says_what_the_delegate_took(self, prepared: Backend) -> None:
@@ -138,7 +136,7 @@ class TestConverterProcess:
     def ask(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, **options: str) -> Any:
         monkeypatch.setenv("ECP_CACHE", str(tmp_path / "cache"))
         model = block_model(tmp_path / "m.onnx")
-        asked = {"model": "block", "torch_module": "tests.baselines.contract:torch_module"} | options
+        asked = {"model": "block", "torch_module": "baselines.torch_contract:torch_module"} | options
         config = RunConfig(device="local-cpu", threads=1, options=asked)
         return converted("litert", model, read_interface(model), config, python, "1")
 

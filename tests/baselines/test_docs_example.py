@@ -12,17 +12,22 @@ import numpy as np
 import pytest
 
 from baselines.base import Backend, Unavailable
-from tests.baselines.contract import AdapterContract, block_model, reference, sample
+from baselines.contract import AdapterContract, block_model, reference, sample
 
 DOCS = Path(__file__).parents[2] / "docs" / "baselines.md"
 
 
-def printed_adapter() -> type[Backend]:
-    """The class of the page's first Python block."""
-    code = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)[0]
+def printed(block: int, name: str) -> Any:
+    """What a Python block of the page defines under ``name``."""
+    code = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)[block]
     scope: dict[str, Any] = {}
     exec(code, scope)
-    found: type[Backend] = scope["MyBackend"]
+    return scope[name]
+
+
+def printed_adapter() -> type[Backend]:
+    """The adapter of the first block."""
+    found: type[Backend] = printed(0, "MyBackend")
     return found
 
 
@@ -41,9 +46,7 @@ def framework(answer: Any = reference) -> types.ModuleType:
     return module
 
 
-class TestPrintedAdapter(AdapterContract):
-    profiles = False
-
+class TestPrintedAdapter(printed(1, "TestMine")):  # type: ignore[misc]
     def new(self) -> Backend:
         return printed_adapter()()
 

@@ -19,7 +19,7 @@ from baselines.mnn_build import MnnOpenClBackend, MnnVulkanBackend, session_time
 from baselines.tnn_backend import TnnBackend, TnnOpenClBackend, printed_times, raise_on_failure
 from baselines.tvm_rpc import TvmRpcBackend, server_address
 from ecp.errors import UsageError
-from tests.baselines.contract import block_model, reference, sample
+from baselines.contract import block_model, reference, sample
 
 CONFIG = RunConfig(device="local", threads=2)
 
@@ -60,14 +60,14 @@ def fake(folder: Path, name: str, body: str) -> Path:
 
 MNN_BODY = """
 sys.path.insert(0, {root!r})
-from tests.baselines.contract import reference
+from baselines.contract import reference
 x = np.loadtxt(Path(argv[0]).parent / "input_0.txt").reshape(1, 6, 8)
 Path(Path(argv[0]).parent / "output.txt").write_text("\\t".join(map(str, reference(x).reshape(-1))))
 print({text!r})
 """
 TNN_BODY = """
 sys.path.insert(0, {root!r})
-from tests.baselines.contract import reference
+from baselines.contract import reference
 get = lambda flag: argv[argv.index(flag) + 1]
 assert get("-dt") in ("X86", "ARM", "OPENCL") and get("-pr") == "HIGH" and get("-th") == "2", argv
 x = np.loadtxt(get("-ip")).reshape(1, 6, 8)

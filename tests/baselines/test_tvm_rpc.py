@@ -17,7 +17,7 @@ import pytest
 
 from baselines.base import RunConfig, Unavailable
 from baselines.tvm_rpc import TvmRpcBackend
-from tests.baselines.contract import block_model, reference, sample
+from baselines.contract import block_model, reference, sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from baselines import tvm_tune
 from baselines.base import RunConfig, Unavailable
-from tests.baselines.contract import block_model, reference, sample
+from baselines.contract import block_model, reference, sample
 
 
 def task(trials: int, best: float | None, weight: int = 1, done: bool = False) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from bench.cli import make_app
 from bench.options import RunOptions
 from bench.records import BlockRecord, CellKey, RunFolder, read_records
 from ecp.errors import UsageError
-from tests.baselines.contract import block_model
+from baselines.contract import block_model
 
 ECHO = [sys.executable, "-c", "import sys; print('noise'); print(sys.stdin.read())"]
 

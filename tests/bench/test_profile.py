@@ -12,7 +12,7 @@ from bench import profile, profile_run
 from bench.profile_classes import FILE, GraphFacts, classify, load
 from bench.profile_graph import graph_facts
 from ecp.errors import UsageError
-from tests.baselines.contract import block_model
+from baselines.contract import block_model
 
 NONE = GraphFacts(frozenset())
 
