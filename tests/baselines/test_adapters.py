@@ -11,11 +11,11 @@ import pytest
 
 from baselines.base import Backend, RunConfig, Unavailable, Unsupported
 from baselines.common import read_interface
+from baselines.contract import AdapterContract, block_model, sample
 from baselines.litert_backend import executed
 from baselines.mnn_backend import MnnBackend, convert, raise_on_fallback
 from baselines.openvino_backend import OpenVinoBackend
 from baselines.torch_source import converted
-from baselines.contract import AdapterContract, block_model, sample
 
 
 class TestOpenVino(AdapterContract):

@@ -15,11 +15,11 @@ import pytest
 
 from baselines import own_build
 from baselines.base import RunConfig, Unavailable, Unsupported
+from baselines.contract import block_model, reference, sample
 from baselines.mnn_build import MnnOpenClBackend, MnnVulkanBackend, session_times
 from baselines.tnn_backend import TnnBackend, TnnOpenClBackend, printed_times, raise_on_failure
 from baselines.tvm_rpc import TvmRpcBackend, server_address
 from ecp.errors import UsageError
-from baselines.contract import block_model, reference, sample
 
 CONFIG = RunConfig(device="local", threads=2)
 

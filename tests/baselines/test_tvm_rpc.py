@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from baselines.base import RunConfig, Unavailable
-from baselines.tvm_rpc import TvmRpcBackend
 from baselines.contract import block_model, reference, sample
+from baselines.tvm_rpc import TvmRpcBackend
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from baselines.contract import block_model
 from bench import estimate, limits, limits_process, tune_baselines
 from bench.cli import make_app
 from bench.options import RunOptions
 from bench.records import BlockRecord, CellKey, RunFolder, read_records
 from ecp.errors import UsageError
-from baselines.contract import block_model
 
 ECHO = [sys.executable, "-c", "import sys; print('noise'); print(sys.stdin.read())"]
 

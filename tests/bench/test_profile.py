@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from baselines.base import OpTime
+from baselines.contract import block_model
 from bench import profile, profile_run
 from bench.profile_classes import FILE, GraphFacts, classify, load
 from bench.profile_graph import graph_facts
 from ecp.errors import UsageError
-from baselines.contract import block_model
 
 NONE = GraphFacts(frozenset())
 
