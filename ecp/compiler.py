@@ -189,16 +189,6 @@ def compile_graph(
     ``persistent_groups``: work-groups that an NVIDIA device of compute capability 9.0 keeps resident at once; 0
     where it can run neither the persistent kernel nor a chain of launches.
     """
-    from ecp.codegen.chain import chain
-    from ecp.codegen.chain_gpu import chain_gpu
-    from ecp.codegen.lower import lower
-    from ecp.codegen.nvidia import lower_vit
-    from ecp.ir.cost import macs
-    from ecp.passes.canonicalize import canonicalize
-    from ecp.passes.fuse import fuse as fuse_pass
-    from ecp.passes.rewrite import is_view
-    from ecp.passes.storage import place
-
     check_precision(precision, arithmetic, device_class)
     options: dict[str, Any] = {
         "eliminate": eliminate,
@@ -209,27 +199,60 @@ def compile_graph(
     # One persistent kernel for the whole ViT where the device class has it; else (a sentence says why) launches.
     whole: Any = "an idea is switched off"
     if device_class == "nvidia" and precision == "fp16" and all(options.values()):
+        from ecp.codegen.nvidia import lower_vit
+
         whole = lower_vit(graph, persistent_groups)
     if isinstance(whole, str):
-        options["persistent"] = whole if device_class == "nvidia" else False
+        persistent: str | bool = whole if device_class == "nvidia" else False
         row = schedule or schedule_for(device_class)
-        canonical = canonicalize(graph)
-        fused = fuse_pass(canonical, fuse=fuse, eliminate=eliminate)
-        placed = place(fused, half=precision == "fp16", layout_choice=layout_choice)
-        plan, sources, pools = lower(
-            canonical, placed, row, precision, share_memory=memory_plan, arithmetic=arithmetic
-        )
-        if row.chain:
-            plan, sources, pools = chain(plan, sources, pools, row.workers)
-        elif row.ptx >= 9 and persistent_groups:
-            plan, sources, pools = chain_gpu(plan, sources, pools, persistent_groups)
+        plan, sources, pools = _lower(graph, row, precision, arithmetic, persistent_groups, **options)
     else:
-        options["persistent"] = True
+        persistent = True
         plan, sources, pools = whole
+    # Whether this came from a cache is known to the one who asks, not to the plan on disk.
+    facts = {k: v for k, v in asdict(_report(graph, plan, arithmetic)).items() if k != "from_cache"}
+    plan.update(
+        format="ecp-bundle", version=1, device_class=device_class, precision=precision, arithmetic=arithmetic,
+        model={"name": graph.name, "sha256": ""},
+        options={**options, "persistent": persistent},
+        report=facts,
+    )  # fmt: skip
+    return Bundle(plan, sources, pools)
+
+
+def _lower(
+    graph: Graph, row: Schedule, precision: str, arithmetic: str, persistent_groups: int,
+    *, eliminate: bool, fuse: bool, layout_choice: bool, memory_plan: bool,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Plan, kernel sources and memory pools of a graph as launches, joined to one where the row asks for it."""
+    from ecp.codegen.chain import chain
+    from ecp.codegen.chain_gpu import chain_gpu
+    from ecp.codegen.lower import lower
+    from ecp.passes.canonicalize import canonicalize
+    from ecp.passes.fuse import fuse as fuse_pass
+    from ecp.passes.storage import place
+
+    canonical = canonicalize(graph)
+    fused = fuse_pass(canonical, fuse=fuse, eliminate=eliminate)
+    placed = place(fused, half=precision == "fp16", layout_choice=layout_choice)
+    lowered = lower(canonical, placed, row, precision, share_memory=memory_plan, arithmetic=arithmetic)
+    if row.chain:
+        return chain(*lowered, row.workers)
+    if row.ptx >= 9 and persistent_groups:
+        return chain_gpu(*lowered, persistent_groups)
+    return lowered
+
+
+def _report(graph: Graph, plan: Mapping[str, Any], arithmetic: str) -> Report:
+    """What the compiler did to ``graph``, counted in its plan."""
+    from ecp.ir.cost import macs
+    from ecp.passes.rewrite import is_view
+
     views = [n for n in graph.nodes if is_view(n) or n.op == "GatherDyn"]
     launches = plan["launches"]
     layout = [launch for launch in launches if launch["layout"]]
-    report = Report(
+    bytes_of = {p["name"]: p["bytes"] for p in plan["pools"]}
+    return Report(
         imported_nodes=len(graph.nodes),
         transformative_nodes=len(views),
         eliminated=max(0, len(views) - len(layout)),
@@ -240,22 +263,13 @@ def compile_graph(
         materialized=[
             (", ".join(launch["nodes"]) or launch["kernel"], launch["reason"]) for launch in layout
         ],
-        arena_bytes=next(p["bytes"] for p in plan["pools"] if p["name"] == "arena"),
+        arena_bytes=bytes_of["arena"],
         naive_bytes=sum(graph.types[o].nbytes for n in graph.nodes for o in n.outputs),
-        weight_bytes=next(p["bytes"] for p in plan["pools"] if p["name"] == "weights"),
+        weight_bytes=bytes_of["weights"],
         macs=macs(graph),
         arithmetic=arithmetic,
         half_launches=sum(launch.get("arithmetic") == "half" for launch in launches),
     )
-    # Whether this came from a cache is known to the one who asks, not to the plan on disk.
-    facts = {k: v for k, v in asdict(report).items() if k != "from_cache"}
-    plan.update(
-        format="ecp-bundle", version=1, device_class=device_class, precision=precision, arithmetic=arithmetic,
-        model={"name": graph.name, "sha256": ""},
-        options=options,
-        report=facts,
-    )  # fmt: skip
-    return Bundle(plan, sources, pools)
 
 
 def golden(bundle: Bundle, graph: Graph, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
