@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.metrics import SOURCES, UNITS
+from bench.models import spec
 from bench.plan import Case
 from bench.records import BlockRecord
 from bench.stats.bootstrap import hierarchical_median_ci
 from bench.stats.percentiles import percentile
+from ecp.errors import UsageError
 
 PAPER_RUNS = 50
 
@@ -73,7 +75,11 @@ def make_cell(case: Case, records: Sequence[BlockRecord], planned_blocks: int) -
     shown = next(
         (r for r in records if r.status in ("measured", "unstable")), records[0] if records else None
     )
-    extra = _extra(records, shown, blocks) if shown else {}
+    extra = _extra(records, shown) if shown else {}
+    if status == "measured" and case.metric == "latency":
+        extra |= _latency_extra(blocks)
+        extra["batch"] = batch_of(case.model)
+        extra["images_per_s"] = extra["batch"] * 1e3 / value if extra["batch"] and value else None
     if status == "unstable" and blocks:
         extra["indicative"] = statistics.median(statistics.median(b) for b in blocks)
     return Cell(
@@ -135,7 +141,16 @@ def _verdict(records: Sequence[BlockRecord]) -> tuple[str, str]:
     return "measured", ""
 
 
-def _extra(records: Sequence[BlockRecord], shown: BlockRecord, blocks: list[list[float]]) -> dict[str, Any]:
+def batch_of(model: str) -> int | None:
+    """Images of one inference, from the model's name; None where only its file knows."""
+    try:
+        found = spec.parse(model)
+    except UsageError:
+        return None
+    return None if found.maker == "onnx" else found.batch
+
+
+def _extra(records: Sequence[BlockRecord], shown: BlockRecord) -> dict[str, Any]:
     errors = [r.error["max_abs"] for r in records if r.error.get("max_abs") is not None]
     extra: dict[str, Any] = {
         "max_abs_error": max(errors) if errors else None,
@@ -152,8 +167,6 @@ def _extra(records: Sequence[BlockRecord], shown: BlockRecord, blocks: list[list
         "details": shown.extra.get("details", {}),
         "options": shown.extra.get("options", {}),
     }
-    if shown.cell.metric == "latency" and blocks:
-        extra |= _latency_extra(blocks)
     if shown.cell.metric == "profile":
         extra["profile"] = shown.extra.get("profile")
     if shown.cell.metric == "memory":

@@ -6,9 +6,11 @@ import typer
 
 from bench import measure_command
 
-HELP = """Latency at batch 1: median over fresh processes with a 95 % interval, outputs checked.
+HELP = """Latency: median over fresh processes with a 95 % interval, outputs checked; images per second with --batches.
 
 Example: python -m bench latency --models vit_small,ecp_vit_small --backends ecp,onnxruntime,torch
+
+Example: python -m bench latency --models vit_small --batches 1,4,16
 """
 
 

@@ -32,12 +32,14 @@ def add(
         blocks: o.Blocks = None,
         timeout: o.Timeout = 600.0,
         settings: o.Set = None,
+        batches: o.Batches = None,
     ) -> None:
         from bench.run import measure
 
         asked = RunOptions(
             *(device, models, backends, precision, threads, quick, json, out, resume, seed, blocks, timeout),
             settings=tuple(settings or ()),
+            batches=batches,
         )
         raise typer.Exit(carry_out(asked) if carry_out else measure(metric, asked))
 

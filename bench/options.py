@@ -17,6 +17,12 @@ Precision = Annotated[str, typer.Option("--precision", help="fp32 or fp16 (half 
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; default: all, at most 2.")
 ]
+Batches = Annotated[
+    str | None,
+    typer.Option(
+        "--batches", help="Batch sizes, separated by commas: every model at each of them (images/s)."
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Three short blocks: a look, not a result.")]
 Json = Annotated[
     Path | None, typer.Option("--json", help="Write the cells as JSON to this file; - is standard output.")
@@ -53,6 +59,7 @@ class RunOptions:
     blocks: int | None = None
     timeout: float = 600.0
     settings: tuple[str, ...] = ()
+    batches: str | None = None
 
     @property
     def block_count(self) -> int:

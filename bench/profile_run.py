@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.cells import Cell
 from bench.options import RunOptions
 from bench.profile import DEFAULT_MODELS, table_rows
 from bench.regress_output import write
-from bench.run import measure
+from bench.run import console_for, measure
+from bench.table import print_gaps
 from bench.trace import trace_of_cells
 from ecp.errors import UsageError
 
@@ -33,9 +34,15 @@ NOTE = (
 
 def run_profile(asked: RunOptions, trace: Path | None = None) -> int:
     """Measure, print Table 1's columns and write the ``trace``; the exit code."""
-    code, cells = _cells(asked)
-    _print(cells, _console(asked), "time of layout work and of computation (Table 1's columns)")
-    _write_trace(cells, trace)
+    found: list[dict[str, Any]] = []
+
+    def show(cells: Sequence[Cell], console: Console) -> None:
+        found.extend(c.to_dict() for c in cells)
+        _print(found, console, _title(asked, "time of layout work and of computation (Table 1's columns)"))
+        print_gaps(cells, console)
+
+    code = measure("profile", asked, DEFAULT_MODELS, DEFAULT_BACKENDS, show=show)
+    _write_trace(found, trace)
     return code
 
 
@@ -45,20 +52,23 @@ def run_ablation(asked: RunOptions, trace: Path | None = None) -> int:
         raise UsageError("--ablate switches passes of ecp; leave --backends away or say ecp")
     if asked.resume:
         raise UsageError("--ablate is several runs; --resume finishes one. Run it again without --resume")
-    worst, everything = 0, []
+    worst, everything = 0, list[dict[str, Any]]()
+    console = console_for(asked.json)
     variants: list[tuple[str, ...]] = [(), *((s,) for s in SWITCHES), SWITCHES]
     for off in variants:
         settings = (*asked.settings, *(f"ecp.{name}=false" for name in off))
         label = "all passes" if not off else "without " + ("all four" if off == SWITCHES else off[0])
-        code, cells = _cells(replace(asked, backends="ecp", settings=settings, json=None))
-        for cell in cells:
-            cell["extra"]["ablation"] = label
-        everything += cells
-        worst = max(worst, code)
-    _print(everything, _console(asked), "ecp with passes switched off", label="ablation")
-    if asked.json is not None:
-        text = json.dumps(everything, indent=1)
-        print(text) if str(asked.json) == "-" else asked.json.write_text(text + "\n")
+
+        def show(cells: Sequence[Cell], console: Console, label: str = label) -> None:
+            everything.extend(replace(c, extra={**c.extra, "ablation": label}).to_dict() for c in cells)
+            print_gaps(cells, console)
+
+        one = replace(asked, backends="ecp", settings=settings, json=None)
+        worst = max(
+            worst, measure("profile", one, DEFAULT_MODELS, DEFAULT_BACKENDS, console=console, show=show)
+        )
+    _print(everything, console, _title(asked, "ecp with passes switched off"), label="ablation")
+    write(asked.json, json.dumps(everything, indent=1) + "\n", "--json")
     _write_trace(everything, trace)
     return worst
 
@@ -68,22 +78,8 @@ def _write_trace(cells: list[dict[str, Any]], trace: Path | None) -> None:
         write(trace, json.dumps(trace_of_cells(cells)), "--trace")
 
 
-def _console(asked: RunOptions) -> Console:
-    return Console(stderr=asked.json is not None and str(asked.json) == "-")
-
-
-def _cells(asked: RunOptions) -> tuple[int, list[dict[str, Any]]]:
-    """Run the metric; its exit code and cells, which :func:`bench.run.measure` hands out as JSON only."""
-    if asked.json is not None and str(asked.json) != "-":
-        code = measure("profile", asked, DEFAULT_MODELS, DEFAULT_BACKENDS)
-        return code, json.loads(asked.json.read_text())
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "cells.json"
-        code = measure("profile", replace(asked, json=file), DEFAULT_MODELS, DEFAULT_BACKENDS)
-        text = file.read_text()
-    if asked.json is not None:
-        print(text, end="")
-    return code, json.loads(text)
+def _title(asked: RunOptions, what: str) -> str:
+    return f"{what} on {asked.device}, {asked.precision}"
 
 
 def _print(cells: list[dict[str, Any]], console: Console, title: str, label: str = "") -> None:

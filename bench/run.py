@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -44,9 +44,16 @@ def measure(
     options: RunOptions,
     models: Sequence[str] = DEFAULT_MODELS,
     backends: Sequence[str] = DEFAULT_BACKENDS,
+    *,
+    console: Console | None = None,
+    show: Callable[[Sequence[Cell], Console], None] = print_cells,
 ) -> int:
-    """Run one metric over models x backends as asked; the exit code. Tables go to stderr, JSON where asked."""
-    console = Console(stderr=options.json is not None and str(options.json) == "-")
+    """Run one metric over models x backends as asked; the exit code. JSON goes where asked.
+
+    ``show`` gets the cells at the end, for a table of its own; ``console`` is standard output, or standard error
+    where the JSON goes to standard output.
+    """
+    console = console or console_for(options.json)
     cases = make_cases(metric, options, models, backends)
     reach = devices.require(options.device)
     folder, steps = open_run(metric, options, plan.make_plan(cases, options.block_count, options.seed))
@@ -54,7 +61,7 @@ def measure(
     with device_lock(options.device):
         records, interrupted, problem = _carry_out(folder, steps, cases, reach, options, console)
     cells = make_cells(cases, records, options.block_count)
-    print_cells(cells, console)
+    show(cells, console)
     write_json(cells, options.json)
     console.print(f"raw samples: {folder.records_path}", highlight=False, markup=False, soft_wrap=True)
     if problem is not None:
@@ -69,6 +76,11 @@ def measure(
     return exit_code(cells)
 
 
+def console_for(json_path: Path | None) -> Console:
+    """Where tables go: nothing but the JSON may stand on standard output where that was asked."""
+    return Console(stderr=json_path is not None and str(json_path) == "-")
+
+
 def make_cases(
     metric: str, options: RunOptions, models: Sequence[str], backends: Sequence[str]
 ) -> list[Case]:
@@ -76,7 +88,7 @@ def make_cases(
     devices.get_device(options.device)
     check_name("precision", options.precision, PRECISIONS)
     threads = options.threads or min(2, len(os.sched_getaffinity(0)))
-    chosen_models = [check_model(name) for name in split_names(options.models, models)]
+    chosen_models = [check_model(n) for n in at_batches(split_names(options.models, models), options.batches)]
     known = registry.names()
     chosen_backends = [check_name("backend", n, known) for n in split_names(options.backends, backends)]
     settings = parse_settings(options.settings, known)
@@ -85,6 +97,17 @@ def make_cases(
         for model in chosen_models
         for backend in chosen_backends
     ]
+
+
+def at_batches(models: Sequence[str], batches: str | None) -> list[str]:
+    """Every model at every batch asked (``"1,8"`` -> ``m``, ``m@b8``); the models as they are where none is."""
+    if batches is None:
+        return list(models)
+    sizes = split_names(batches, ())
+    for size in sizes:
+        if not size.isdecimal() or int(size) < 1:
+            raise UsageError(f"--batches: '{size}' is not a batch size; write for example --batches 1,4,16")
+    return [m if int(b) == 1 else f"{m}@b{int(b)}" for m in models for b in sizes]
 
 
 def parse_settings(texts: Sequence[str], backends: Sequence[str]) -> dict[str, dict[str, str]]:

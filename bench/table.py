@@ -9,14 +9,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.cells import Cell
+from bench.cells import Cell, batch_of
 
 OURS = "ecp"
 WIDE = 120
-LEGEND = (
-    "ecp is: times faster than this row; error: largest, against float64;\n"
-    "launches: kernels per inference, in brackets those that only move data."
-)
+LEGEND = {
+    "ecp is": "ecp is: times faster than this row",
+    "error": "error: largest, against float64",
+    "launches": "launches: kernels per inference, in brackets those that only move data",
+    "images/s": "images/s: batch over median latency",
+}
 BUSY = (
     "unstable: the machine was disturbed, so there is no value (~: what was seen meanwhile). Run again when nothing\n"
     "else runs; how much disturbance is tolerated stands in devices.yaml (limits)."
@@ -35,7 +37,7 @@ def make_table(cells: Sequence[Cell], wide: bool = False) -> Table:
     )
     for heading in ("model", "backend"):
         table.add_column(heading, no_wrap=True)
-    columns = _columns(metric, wide)
+    columns = [c for c in _columns(metric, wide) if any(c[1](cell, cells) for cell in cells)]
     for heading in (f"{unit}", "95 % interval", *(c[0] for c in columns)):
         table.add_column(heading, justify="right", no_wrap=True)
     previous = None
@@ -56,7 +58,14 @@ def _title(cells: Sequence[Cell]) -> str:
     blocks = max(c.extra["blocks_measured"] for c in cells)
     what = {"latency": "median latency", "memory": "peak memory"}.get(cells[0].metric, cells[0].metric)
     processes = f"{blocks} process{'es' if blocks != 1 else ''} each"
-    return f"{what} on {cells[0].device}, {cells[0].precision}, batch 1{count}, {processes}"
+    return f"{what} on {cells[0].device}, {cells[0].precision}{_batch(cells)}{count}, {processes}"
+
+
+def _batch(cells: Sequence[Cell]) -> str:
+    sizes = {batch_of(c.model) for c in cells} - {None}
+    if len(sizes) > 1:
+        return ", batches as in the names"
+    return f", batch {sizes.pop()}" if sizes else ""
 
 
 Show = Callable[[Cell, Sequence[Cell]], str]
@@ -70,6 +79,7 @@ def _columns(metric: str, wide: bool) -> list[tuple[str, Show]]:
             ("ecp is", _speed_up),
             error,
             ("launches", lambda c, _: _launches(c)),
+            ("images/s", _throughput),
         ]
         more: list[tuple[str, Show]] = [
             ("first ms", lambda c, _: _number(c.extra.get("first_ms"))),
@@ -119,6 +129,12 @@ def _speed_up(cell: Cell, cells: Sequence[Cell]) -> str:
     return "" if ratio is None else f"{ratio:.2f}x"
 
 
+def _throughput(cell: Cell, cells: Sequence[Cell]) -> str:
+    """Images per second, where a table holds batches; at batch 1 alone the latency says it."""
+    batched = any((batch_of(c.model) or 1) > 1 for c in cells)
+    return _number(cell.extra.get("images_per_s")) if batched else ""
+
+
 def _share(cell: Cell, cells: Sequence[Cell]) -> str:
     ours = _ours(cell, cells)
     if ours is None or ours is cell or not cell.value or not ours.value:
@@ -143,6 +159,12 @@ def _scientific(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
+def _legend(table: Table) -> str:
+    """What the columns that are there mean."""
+    shown = [LEGEND[str(c.header)] for c in table.columns if str(c.header) in LEGEND]
+    return ";\n".join(shown) + "." if shown else ""
+
+
 def _cost(cells: Sequence[Cell]) -> str:
     """What a block took and how much of it was the harness's own; nothing where nothing was measured."""
     whole = [c.extra["block_wall_s"] for c in cells if c.extra.get("harness_s") is not None]
@@ -155,10 +177,16 @@ def _cost(cells: Sequence[Cell]) -> str:
 
 
 def print_cells(cells: Sequence[Cell], console: Console) -> None:
-    """The table, then one line per cell that has no value, with its reason."""
-    console.print(make_table(cells, wide=console.width >= WIDE))
+    """The table, what its columns mean, then one line per cell that has no value, with its reason."""
+    table = make_table(cells, wide=console.width >= WIDE)
+    console.print(table)
     if cells and cells[0].metric == "latency":
-        console.print(LEGEND + _cost(cells), markup=False, highlight=False, soft_wrap=True)
+        console.print(_legend(table) + _cost(cells), markup=False, highlight=False, soft_wrap=True)
+    print_gaps(cells, console)
+
+
+def print_gaps(cells: Sequence[Cell], console: Console) -> None:
+    """Why cells have no value, in the framework's own words."""
     for cell in cells:
         if cell.status != "measured":
             line = f"{cell.model} on {cell.backend}: {cell.status}: {cell.reason}"

@@ -11,7 +11,6 @@ import json as json_module
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import options as o
+from bench.cells import Cell
 from bench.estimate import announce, block_seconds
 from bench.names import split_names
 from bench.options import RunOptions
+from bench.regress_output import write
+from bench.table import print_gaps
 from ecp.errors import UsageError
 
 DEFAULT_MODELS = ("vit_tiny", "vit_small", "vit_base")
@@ -52,7 +54,7 @@ def tune_baselines(
     timeout: o.Timeout = 600.0,
     settings: o.Set = None,
 ) -> None:
-    """Latency of every backend with 1, 2, 4, ... threads in fp32 and fp16; the best setting of each is marked.
+    """Latency of every backend with 1, 2, 4, ... threads in fp32 and fp16: best of each, fastest of all.
 
     Example: python -m bench tune-baselines --models vit_tiny --backends openvino,onnxruntime --quick
     """
@@ -67,14 +69,18 @@ def tune_baselines(
         timeout=timeout,
         settings=tuple(settings or ()),
     )
+    from bench.run import console_for, make_cases
+
+    make_cases(
+        "latency", asked, DEFAULT_MODELS, DEFAULT_BACKENDS
+    )  # unknown names are told before anything starts
     search = Search.find(asked) if resume else Search.new(asked)
     print(_announcement(asked), file=sys.stderr)
-    cells, interrupted = search.carry_out(again=resume)
+    console = console_for(json)
+    cells, interrupted = search.carry_out(console, again=resume)
     mark_best(cells)
-    _print(cells, Console(stderr=str(json) == "-"))
-    if json is not None:
-        text = json_module.dumps(cells, indent=1)
-        print(text) if str(json) == "-" else json.write_text(text + "\n")
+    _print(cells, console)
+    write(json, json_module.dumps(cells, indent=1) + "\n", "--json")
     if interrupted:
         print("interrupted; the same command with --resume finishes the search", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
@@ -109,14 +115,14 @@ class Search:
                 return cls(file, asked, found["done"])
         raise UsageError(f"--resume: no interrupted search with these options in {asked.out}")
 
-    def carry_out(self, *, again: bool) -> tuple[list[dict[str, Any]], bool]:
+    def carry_out(self, console: Console, *, again: bool) -> tuple[list[dict[str, Any]], bool]:
         """(cells of all settings measured, interrupted). ``again``: the first open setting may be half done."""
         for variant in variants(self._asked):
             name = f"{variant.precision}, {variant.threads} threads"
             if name in self._done:
                 continue
             self._save("started")
-            code, cells = _measure(variant, again)
+            code, cells = _measure(variant, again, console)
             again = False
             if code == INTERRUPTED:
                 self._save("interrupted")
@@ -152,40 +158,55 @@ def variants(asked: RunOptions) -> list[RunOptions]:
     return [replace(asked, threads=t, precision=p) for p in PRECISIONS for t in threads]
 
 
-def _measure(asked: RunOptions, again: bool) -> tuple[int, list[dict[str, Any]]]:
+def _measure(asked: RunOptions, again: bool, console: Console) -> tuple[int, list[dict[str, Any]]]:
     """One setting: (exit code, cells). ``again``: finish an interrupted run of it, where there is one."""
     from bench.run import measure
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "cells.json"
-        wanted = replace(asked, json=file)
-        try:
-            code = measure("latency", replace(wanted, resume=again), DEFAULT_MODELS, DEFAULT_BACKENDS)
-        except UsageError:
-            if not again:
-                raise
-            code = measure("latency", wanted, DEFAULT_MODELS, DEFAULT_BACKENDS)
-        cells: list[dict[str, Any]] = json_module.loads(file.read_text())
+    cells: list[dict[str, Any]] = []
+
+    def show(found: Sequence[Cell], _: Console) -> None:
+        cells.extend(c.to_dict() for c in found)
+
+    def run(options: RunOptions) -> int:
+        console.print(f"{options.precision}, {options.threads} threads", highlight=False, markup=False)
+        return measure("latency", options, DEFAULT_MODELS, DEFAULT_BACKENDS, console=console, show=show)
+
+    try:
+        code = run(replace(asked, resume=again))
+    except UsageError:
+        if not again:
+            raise
+        code = run(asked)
     for cell in cells:
         cell["extra"]["threads"] = asked.threads
     return code, cells
 
 
 def mark_best(cells: Sequence[dict[str, Any]]) -> None:
-    """``extra["best"]``: the fastest measured setting of its device, backend, model and precision."""
-    best: dict[tuple[str, ...], dict[str, Any]] = {}
-    for cell in cells:
-        cell["extra"]["best"] = False
-        key = (cell["device"], cell["backend"], cell["model"], cell["precision"])
-        if cell["value"] is not None and (key not in best or cell["value"] < best[key]["value"]):
-            best[key] = cell
-    for cell in best.values():
-        cell["extra"]["best"] = True
+    """``extra["best"]``: fastest measured setting of its device, backend, model and precision; ``"fastest"``: of all.
+
+    Frameworks are compared in one precision, so that ``best`` is what a comparison uses.
+    """
+    for name, keys in (
+        ("best", ("device", "backend", "model", "precision")),
+        ("fastest", ("device", "backend", "model")),
+    ):
+        least: dict[tuple[str, ...], dict[str, Any]] = {}
+        for cell in cells:
+            cell["extra"][name] = False
+            key = tuple(cell[k] for k in keys)
+            if cell["value"] is not None and (key not in least or cell["value"] < least[key]["value"]):
+                least[key] = cell
+        for cell in least.values():
+            cell["extra"][name] = True
 
 
 def _print(cells: Sequence[dict[str, Any]], console: Console) -> None:
     table = Table(
-        title="settings tried, best marked", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        title="settings tried: best of a precision, fastest of all",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     for heading in ("model", "backend", "precision", "threads", "ms", ""):
         table.add_column(heading, no_wrap=True)
@@ -193,8 +214,11 @@ def _print(cells: Sequence[dict[str, Any]], console: Console) -> None:
         cells, key=lambda c: (c["model"], c["backend"], c["precision"], c["extra"]["threads"])
     ):
         value = f"{cell['value']:.2f}" if cell["value"] is not None else cell["status"]
-        best = "best" if cell["extra"]["best"] else ""
+        best = "fastest" if cell["extra"]["fastest"] else "best" if cell["extra"]["best"] else ""
         table.add_row(
             cell["model"], cell["backend"], cell["precision"], str(cell["extra"]["threads"]), value, best
         )
     console.print(table)
+    # The same gap stands once, not once per number of threads.
+    gaps = {(c["model"], c["backend"], c["status"], c["reason"]): Cell(**c) for c in cells}
+    print_gaps(list(gaps.values()), console)

@@ -9,12 +9,23 @@ May import torch (only here, in the trainers and in the torch baselines); nothin
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.models.export import ModelInfo, info, onnx_path
 from bench.models.spec import ModelSpec, names, parse
 
+if TYPE_CHECKING:
+    from bench.models.export import ModelInfo, info, onnx_path
+
 __all__ = ["ModelInfo", "ModelSpec", "info", "names", "onnx_path", "parse", "torch_module"]
+
+
+def __getattr__(name: str) -> Any:
+    """The exporter's names, imported when first used: it takes a second, and most callers only check names."""
+    if name in ("ModelInfo", "info", "onnx_path"):
+        from bench.models import export
+
+        return getattr(export, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def torch_module(name: str) -> Any:

@@ -137,3 +137,22 @@ def test_the_table_gives_the_reason_of_every_gap() -> None:
     cell = make_cell(CASE, [block(0, status="unsupported", reason="no such operator", samples_ms=[])], 1)
     text = shown([cell])
     assert "unsupported" in text and "vit_tiny on ecp: unsupported: no such operator" in text
+
+
+def test_throughput_stands_beside_the_latency_of_batches() -> None:
+    batched = dataclasses.replace(CASE, model="vit_tiny@b8")
+    cells = [make_cell(CASE, [block(0)], 1), make_cell(batched, [block(0, level=40.0)], 1)]
+    assert [c.extra["batch"] for c in cells] == [1, 8]
+    assert cells[1].extra["images_per_s"] == pytest.approx(8e3 / 40.295)
+    text = shown(cells)
+    assert "images/s" in text and "198.5" in text and "batches as in the names" in text
+    assert max(map(len, text.splitlines())) <= 80
+    alone = shown([cells[0]])
+    assert "images/s" not in alone and "batch 1," in alone and "ecp is" not in alone
+    file = make_cell(dataclasses.replace(CASE, model="onnx:some.onnx"), [block(0)], 1)
+    assert file.extra["batch"] is None and file.extra["images_per_s"] is None
+
+
+def test_a_cell_without_a_value_has_no_percentiles_either() -> None:
+    cell = make_cell(CASE, [block(0, status="unstable", reason="load-by-others: 1.7")], 1)
+    assert cell.value is None and not {"p50_ms", "paper_protocol_ms", "images_per_s"} & set(cell.extra)

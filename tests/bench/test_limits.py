@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from baselines.contract import block_model
@@ -76,13 +77,14 @@ def test_a_real_try_runs_and_an_impossible_one_is_recorded(
 
 
 def test_the_best_setting_is_the_fastest_measured_one() -> None:
-    def cell(threads: int, value: float | None) -> dict[str, Any]:
-        names = {"device": "local", "backend": "mnn", "model": "m", "precision": "fp32"}
+    def cell(threads: int, value: float | None, precision: str = "fp32") -> dict[str, Any]:
+        names = {"device": "local", "backend": "mnn", "model": "m", "precision": precision}
         return {**names, "value": value, "status": "x", "extra": {"threads": threads}}
 
-    cells = [cell(1, 3.0), cell(2, 2.0), cell(4, None)]
+    cells = [cell(1, 3.0), cell(2, 2.0), cell(4, None), cell(1, 2.5, "fp16"), cell(2, 1.5, "fp16")]
     tune_baselines.mark_best(cells)
-    assert [c["extra"]["best"] for c in cells] == [False, True, False]
+    assert [c["extra"]["best"] for c in cells] == [False, True, False, False, True]
+    assert [c["extra"]["fastest"] for c in cells] == [False, False, False, False, True]
 
 
 def test_the_search_covers_threads_and_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,16 +152,16 @@ def test_a_search_of_settings_goes_on_where_it_stopped(
 ) -> None:
     calls: list[tuple[str, int | None, bool]] = []
 
-    def measure(asked: RunOptions, again: bool) -> tuple[int, list[dict[str, Any]]]:
+    def measure(asked: RunOptions, again: bool, _: Any) -> tuple[int, list[dict[str, Any]]]:
         calls.append((asked.precision, asked.threads, again))
         return (130 if len(calls) == 2 else 0), [{"value": 1.0, "id": len(calls)}]
 
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(tune_baselines, "_measure", measure)
     asked = RunOptions(out=tmp_path, blocks=3)
-    cells, interrupted = tune_baselines.Search.new(asked).carry_out(again=False)
+    cells, interrupted = tune_baselines.Search.new(asked).carry_out(Console(stderr=True), again=False)
     assert interrupted and [c["id"] for c in cells] == [1]
-    cells, interrupted = tune_baselines.Search.find(asked).carry_out(again=True)
+    cells, interrupted = tune_baselines.Search.find(asked).carry_out(Console(stderr=True), again=True)
     assert not interrupted and [c["id"] for c in cells] == [1, 3, 4, 5]
     assert calls == [
         *(("fp32", 1, False), ("fp32", 2, False), ("fp32", 2, True)),
