@@ -118,9 +118,20 @@ def require_precision(config: RunConfig, supported: Sequence[str], name: str) ->
         )
 
 
+def opencl_selector(config: RunConfig) -> str:
+    """The OpenCL device asked for, by the name that :mod:`ecp.runtime.devices` knows it by.
+
+    A device of devices.yaml with a name of its own (``nvidia-h100``) comes with its selector in the options.
+    """
+    return str(config.options.get("opencl") or config.device)
+
+
 def require_local_cpu(config: RunConfig, name: str) -> None:
     """Raise for a device that is not this computer's CPU: a CPU framework never answers for a GPU or phone."""
-    if config.device not in ("local", "local-cpu") or config.options.get("device_class", "cpu") != "cpu":
+    if (
+        opencl_selector(config) not in ("local", "local-cpu")
+        or config.options.get("device_class", "cpu") != "cpu"
+    ):
         raise Unsupported(
             f"{name} from pip runs on this computer's CPU only, not on device {config.device!r}; "
             "ask for --device local-cpu"

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.base import Backend, Description, OpTime, RunConfig, Unsupported
-from baselines.common import own_options
+from baselines.common import opencl_selector, own_options
 from ecp.errors import UsageError
 from ecp.precision import ARITHMETICS, check_device, check_precision
 
@@ -43,7 +43,7 @@ class EcpBackend(Backend):
         from ecp.runtime import devices
         from ecp.runtime.session import Session
 
-        device = devices.resolve(config.device)
+        device = devices.resolve(opencl_selector(config))
         self._ready = ready(onnx_path, device, config)
         threads = config.threads if device.device_class == "cpu" else None
         began = time.perf_counter()
@@ -91,6 +91,10 @@ class EcpBackend(Backend):
             )
             for t in self._session.profile(repeats=repeats)
         ]
+
+    def device_event_ms(self) -> float:
+        """Device time of one inference: the launches' events added up, each launched on its own."""
+        return float(sum(t.ms for t in self._session.profile(repeats=10)))
 
     def close(self) -> None:
         """Free the device's memory."""
@@ -148,8 +152,8 @@ def ready(onnx_path: Path, device: Any, config: RunConfig) -> Ready:
     if found is not None:
         return Ready(found, True, {"origin": "cache"})
     facts: dict[str, Any] = {"origin": "compiled"}
-    if device.handle is not None and device.name == config.device:
-        facts["compiled_by"] = _compile_elsewhere(onnx_path, config.device, options)
+    if device.handle is not None and device.name == opencl_selector(config):
+        facts["compiled_by"] = _compile_elsewhere(onnx_path, device.name, options)
     return Ready(ecp.compile(onnx_path, device=device, **options), True, facts)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from baselines import ecp_backend
 from baselines.base import Backend, Description, OpTime, RunConfig, Unavailable
+from baselines.common import opencl_selector
 from ecp.errors import UsageError
 
 
@@ -37,7 +38,7 @@ class EcpNativeBackend(Backend):
             runner("host")
         except NoToolchain as error:
             raise Unavailable(str(error)) from error
-        device = devices.resolve(config.device)
+        device = devices.resolve(opencl_selector(config))
         self._ready = ecp_backend.ready(onnx_path, device, compiler_settings(config))
         threads = config.threads if device.device_class == "cpu" else None
         self._process = RunnerProcess(

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from baselines.base import RunConfig, Unavailable, Unsupported
+from baselines.common import opencl_selector
 
 TIMEOUT_S = 300.0
 
@@ -98,5 +99,5 @@ def read_values(path: Path, shape: tuple[int, ...], skip_lines: int = 0) -> np.n
 
 def require_this_computer(config: RunConfig, name: str) -> None:
     """Phones have a launcher of their own in the harness; here a build runs on this computer."""
-    if not config.device.startswith("local"):
+    if not opencl_selector(config).startswith("local"):
         raise Unsupported(f"{name}: device {config.device!r} is not this computer")

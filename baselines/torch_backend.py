@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.base import Backend, Description, OpTime, RunConfig, Unavailable, Unsupported
-from baselines.common import check_feeds, first_line, read_interface, timed_ms
+from baselines.common import check_feeds, first_line, opencl_selector, read_interface, timed_ms
 
 
 class TorchBackend(Backend):
@@ -32,7 +32,9 @@ class TorchBackend(Backend):
         except ImportError as error:
             raise Unavailable("torch is not installed; pip install torch") from error
         self._torch = torch
-        self._device = _torch_device(torch, config)
+        self._device = self._place(torch, config)
+        if self._device.type == "cuda":
+            _cuda_settings(torch, self._device)
         torch.set_num_threads(config.threads)
         if torch.get_num_threads() != config.threads:
             raise Unsupported(
@@ -44,8 +46,19 @@ class TorchBackend(Backend):
         self._module = self._finish(module)
         self._results: tuple[Any, ...] = ()
 
+    def _place(self, torch: Any, config: RunConfig) -> Any:
+        return _torch_device(torch, config)
+
     def _finish(self, module: Any) -> Any:
         return module
+
+    def _zeros(self) -> list[Any]:
+        """Inputs of zeros on the device, in the precision asked."""
+        torch = self._torch
+        zeros = [torch.zeros(p.shape, dtype=getattr(torch, p.dtype)) for p in self._interface.inputs]
+        return [
+            z.to(self._device, self._dtype) if z.is_floating_point() else z.to(self._device) for z in zeros
+        ]
 
     def describe(self) -> Description:
         """Version, device and the threads read back."""
@@ -57,7 +70,10 @@ class TorchBackend(Backend):
             "dtype": str(self._dtype),
             "mkldnn": torch.backends.mkldnn.is_available(),
         }
-        kind = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "CPU"
+        kind = "CPU"
+        if self._device.type == "cuda":
+            kind = torch.cuda.get_device_name(self._device)
+            details |= _cuda_facts(torch)
         return Description(torch.__version__, f"PyTorch {self._mode} on {kind}", details)
 
     @property
@@ -128,13 +144,9 @@ class TorchCompileBackend(TorchBackend):
     def _finish(self, module: Any) -> Any:
         torch = self._torch
         compiled = torch.compile(module, dynamic=False)
-        zeros = [torch.zeros(p.shape, dtype=getattr(torch, p.dtype)) for p in self._interface.inputs]
-        inputs = [
-            z.to(self._device, self._dtype) if z.is_floating_point() else z.to(self._device) for z in zeros
-        ]
         try:
             with torch.inference_mode():
-                compiled(*inputs)
+                compiled(*self._zeros())
         except Exception as error:  # inductor wraps compiler and lowering errors in many classes
             text = first_line(error)
             if "compiler" in text.lower() or "g++" in text.lower():
@@ -145,15 +157,46 @@ class TorchCompileBackend(TorchBackend):
 
 def _torch_device(torch: Any, config: RunConfig) -> Any:
     kind = config.options.get("device_class", "cpu")
-    if config.device not in ("local", "local-cpu", "local-gpu"):
+    if opencl_selector(config) not in ("local", "local-cpu", "local-gpu"):
         raise Unsupported(f"torch runs on this computer's CPU or CUDA GPU, not on device {config.device!r}")
     if kind == "cpu":
         return torch.device("cpu")
     if kind == "nvidia" and torch.cuda.is_available():
-        return torch.device("cuda")
+        return _cuda_device(torch, str(config.options.get("opencl_name", "")))
     raise Unavailable(
         "this torch cannot use the GPU that was asked for (no CUDA device); compare on local-cpu"
     )
+
+
+def _cuda_device(torch: Any, name: str) -> Any:
+    """The first CUDA device, or the first with the name that OpenCL gave: the two may count in different orders."""
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if name and name not in names:
+        raise Unavailable(f"the OpenCL device is {name}, and torch sees {', '.join(names)}")
+    return torch.device("cuda", names.index(name) if name else 0)
+
+
+def _cuda_settings(torch: Any, device: Any) -> None:
+    """fp32 means fp32, without the TF32 that PyTorch allows in convolutions; :class:`Unsupported` where it stays on.
+
+    cuDNN may search for its fastest kernels, as PyTorch's tuning guide advises for fixed shapes.
+    """
+    torch.cuda.set_device(device)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    if torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32:
+        raise Unsupported("torch kept TF32 on where fp32 was asked for")
+
+
+def _cuda_facts(torch: Any) -> dict[str, Any]:
+    """Settings of the CUDA libraries, read back."""
+    return {
+        "tf32": bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
+        "cudnn_benchmark": bool(torch.backends.cudnn.benchmark),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
 
 
 def _module(config: RunConfig) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.base import Backend, Description, OpTime, RunConfig, Unsupported
-from baselines.common import check_feeds, first_line, read_interface, require_precision
+from baselines.common import check_feeds, first_line, opencl_selector, read_interface, require_precision
 from baselines.tvm_common import import_onnx, tvm_version
 from baselines.tvm_opencl_plan import Kernel, Plan, Tensor, compile_plan, opencl_target
 
@@ -30,7 +30,7 @@ class TvmOpenClBackend(Backend):
         require_precision(config, ["fp32"], "tvm-opencl (an fp32 ONNX file keeps its types)")
         from ecp.runtime.devices import resolve
 
-        self._found = resolve(config.device)
+        self._found = resolve(opencl_selector(config))
         import pyopencl
 
         self._cl = pyopencl

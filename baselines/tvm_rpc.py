@@ -17,7 +17,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.base import Backend, Description, RunConfig, Unavailable, Unsupported
-from baselines.common import check_feeds, first_line, read_interface, require_precision, zero_feeds
+from baselines.common import (
+    check_feeds,
+    first_line,
+    opencl_selector,
+    read_interface,
+    require_precision,
+    zero_feeds,
+)
 from baselines.output import captured_output
 from baselines.tvm_common import import_onnx, import_tvm, tvm_version
 
@@ -38,7 +45,7 @@ class TvmRpcBackend(Backend):
         """Connect, compile for the remote target, upload, load, run once."""
         require_precision(config, ["fp32"], self.name)
         host, port, target = server_address()
-        if config.device.startswith("local") and host not in LOOPBACK:
+        if opencl_selector(config).startswith("local") and host not in LOOPBACK:
             raise Unsupported(f"tvm-rpc: TVM_RPC names {host}, which is not device {config.device!r}")
         self._tvm = import_tvm()
         from tvm import relax, rpc

@@ -94,7 +94,7 @@ def evaluate(options: RunOptions, what: Evaluation) -> int:
             prepared = prepare(case.model)
             name = what.reference_for(case.model)
             try:
-                runs = _predict_all(case, name, prepared, folder, reach.device_class, len(items), progress)
+                runs = _predict_all(case, name, prepared, folder, reach, len(items), progress)
             except KeyboardInterrupt:
                 interrupted = True
                 break
@@ -169,25 +169,25 @@ def _predict_all(
     reference: str,
     prepared: Prepared,
     folder: RunFolder,
-    device_class: str,
+    reach: devices.Reach,
     count: int,
     progress: Progress,
 ) -> dict[str, _Run]:
     """Predictions of the case's backend and, once per model, of the reference (in fp32)."""
-    runs = {"case": _predict(case, prepared, folder, device_class, count, progress)}
+    runs = {"case": _predict(case, prepared, folder, reach, count, progress)}
     if case.backend == reference and case.precision == "fp32":
         return runs
     other = replace(case, backend=reference, precision="fp32", options={})
-    runs["reference"] = _predict(other, prepared, folder, device_class, count, progress)
+    runs["reference"] = _predict(other, prepared, folder, reach, count, progress)
     return runs
 
 
 def _predict(
-    case: Case, prepared: Prepared, folder: RunFolder, device_class: str, count: int, progress: Progress
+    case: Case, prepared: Prepared, folder: RunFolder, reach: devices.Reach, count: int, progress: Progress
 ) -> _Run:
     safe = re.sub(r"[^\w.@-]+", "_", f"{case.model}-{case.backend}-{case.precision}")
     path = folder.folder / f"predictions-{safe}.jsonl"
-    job = _job(case, prepared, folder, path, device_class)
+    job = _job(case, prepared, folder, path, reach)
     task = progress.add_task(case.label, total=count, completed=len(read_predictions(path)))
     run = _Run({}, normalisation={"mean": job.mean, "std": job.std, "source": job.normalised_by})
     with _worker(job) as process:
@@ -230,7 +230,7 @@ def _worker(job: Job) -> Any:
             process.wait()
 
 
-def _job(case: Case, prepared: Prepared, folder: RunFolder, path: Path, device_class: str) -> Job:
+def _job(case: Case, prepared: Prepared, folder: RunFolder, path: Path, reach: devices.Reach) -> Job:
     from bench import models
 
     feeds = inputs.load(Path(prepared.inputs))
@@ -252,10 +252,10 @@ def _job(case: Case, prepared: Prepared, folder: RunFolder, path: Path, device_c
         std=normal.std,
         normalised_by=normal.source,
         device=case.device,
-        device_class=device_class,
+        device_class=reach.device_class,
         precision=case.precision,
         threads=case.threads,
-        options=dict(case.options),
+        options={**case.options, **reach.options},
     )
 
 

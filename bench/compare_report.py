@@ -16,7 +16,7 @@ from bench.options import RunOptions
 from bench.prepare import prepare
 from bench.regress_margin import device_margin
 from bench.run import make_cases
-from bench.runner import Settings, Target
+from bench.runner import Settings, Target, target_of
 from ecp.errors import UsageError
 
 DEFAULT_MODELS = ("vit_tiny", "ecp_vit_tiny")
@@ -72,8 +72,7 @@ def compare_and_show(
 
 def reach(device: str) -> Target:
     """The device, reached, with the disturbance it tolerates; :class:`DeviceError` with what to do otherwise."""
-    limits = devices.get_device(device).limits.model_dump(exclude_none=True)
-    return Target(devices.require(device).device_class, limits)
+    return target_of(device, devices.require(device))
 
 
 def _measure(

@@ -55,6 +55,12 @@ class Match(_Strict):
     soc_models: list[str] = []
 
 
+class GpuMatch(_Strict):
+    """Which GPUs an entry of this computer stands for: names as OpenCL gives them, compared whole."""
+
+    gpu_names: list[str] = Field(min_length=1)
+
+
 class Sysfs(_Strict):
     """Where the kernel shows the GPU's clock, heat and memory."""
 
@@ -76,11 +82,12 @@ class Limits(_Strict):
 
 
 class LocalDevice(_Strict):
-    """A device of this computer, chosen by the OpenCL selector ``opencl``."""
+    """A device of this computer, chosen by the OpenCL selector ``opencl``; with ``match`` no other GPU answers."""
 
     transport: Literal["local"]
     title: str
     opencl: Literal["local", "local-cpu", "local-pocl", "local-rusticl", "local-gpu"]
+    match: GpuMatch | None = None
     limits: Limits = Limits()
     cache: CacheGeometry | None = None
     published: list[str] = []
@@ -116,11 +123,22 @@ class DevicesFile(_Strict):
 
 @dataclass(frozen=True)
 class Reach:
-    """Whether a device can be used now. ``detail``: what it is, or why not and what to do."""
+    """Whether a device can be used now. ``detail``: what it is, or why not and what to do.
+
+    ``opencl``: the selector that finds a device of this computer, ``opencl_name`` what its driver calls it.
+    """
 
     reachable: bool
     detail: str
     device_class: str = "cpu"
+    opencl: str = ""
+    opencl_name: str = ""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What a backend is told of the device beyond its name (``RunConfig.options``)."""
+        found = {"device_class": self.device_class}
+        return found | ({"opencl": self.opencl, "opencl_name": self.opencl_name} if self.opencl else {})
 
 
 def _explain(error: ValidationError) -> str:
@@ -172,8 +190,24 @@ def _probe_local(device: LocalDevice) -> Reach:
     if importlib.util.find_spec("ecp.runtime.devices") is None:
         raise DeviceError("this installation lacks the OpenCL runtime part (ecp.runtime.devices)")
     runtime: Any = importlib.import_module("ecp.runtime.devices")
-    found = runtime.resolve(device.opencl)
-    return Reach(True, f"{found.device} ({found.platform})", found.device_class)
+    try:
+        found = runtime.resolve(device.opencl)
+    except DeviceError as error:
+        raise DeviceError(str(error).removeprefix(f"device '{device.opencl}' is not reachable: ")) from error
+    if device.match is not None and found.device not in device.match.gpu_names:
+        raise DeviceError(_another_gpu(device.match.gpu_names, found.device))
+    return Reach(True, f"{found.device} ({found.platform})", found.device_class, device.opencl, found.device)
+
+
+def _another_gpu(wanted: list[str], found: str) -> str:
+    """What to ask for instead, so that no record carries the name of a GPU that did not run."""
+    known = [
+        name
+        for name, other in load_devices().items()
+        if isinstance(other, LocalDevice) and other.match is not None and found in other.match.gpu_names
+    ]
+    instead = " or ".join([*known, "local-gpu"])
+    return f"this computer has {found}, not {' or '.join(wanted)}; ask for --device {instead}"
 
 
 def _probe_phone(name: str, device: AdbDevice) -> Reach:

@@ -81,7 +81,7 @@ def limits(
         "device": device,
         "precision": precision,
         "threads": threads or min(2, len(os.sched_getaffinity(0))),
-        "device_class": reach.device_class,
+        **reach.options,
     }
     bounds = {"seconds": seconds, "memory_gb": memory_gb}
     request = {**base, "model": model, "sizes": shapes, "max_batch": most, "backends": names, **bounds}

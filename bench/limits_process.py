@@ -34,11 +34,8 @@ def attempt(base: Mapping[str, Any], backend: str, model: str, bounds: Mapping[s
     if export.returncode != 0:
         words = (export.stderr.strip().splitlines() or ["no message"])[-1]
         return {"status": "failed", "reason": f"the model could not be exported: {words[:300]}"}
-    options = {
-        "model": model,
-        "device_class": base["device_class"],
-        "torch_module": "bench.models:torch_module",
-    }
+    place = {k: base[k] for k in ("device_class", "opencl", "opencl_name") if k in base}
+    options = {**place, "model": model, "torch_module": "bench.models:torch_module"}
     request = {**base, "backend": backend, "onnx": export.stdout.strip().splitlines()[-1], "options": options}
     worker = [sys.executable, "-m", "bench.limits_worker"]
     return watched(worker, json.dumps(request), bounds["seconds"], bounds["memory_gb"])

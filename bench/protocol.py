@@ -14,7 +14,8 @@ class Request:
     ``inputs`` is an .npz of feeds by input name with a leading axis over test inputs: row 0 is the photograph
     that is timed, the others are random inputs for the error check. ``reference`` is an .npz of outputs with
     the same leading axis. ``cpus``: processors the worker pins itself to, empty for no pinning.
-    ``limits``: how much disturbance the device tolerates (devices.yaml), by name.
+    ``limits``: how much disturbance the device tolerates (devices.yaml), by name. ``opencl`` and ``opencl_name``:
+    the OpenCL selector and the driver's name of a device of this computer, where ``device`` is not the selector.
     """
 
     metric: str
@@ -31,13 +32,16 @@ class Request:
     cpus: tuple[int, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
+    opencl: str = ""
+    opencl_name: str = ""
     min_samples: int = 50
     min_seconds: float = 2.0
     warmup_seconds: float = 5.0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return asdict(self)
+        """As JSON-ready data, without an empty ``opencl``: a worker of an older revision has no such field."""
+        data = asdict(self)
+        return {k: v for k, v in data.items() if v or k not in ("opencl", "opencl_name")}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Request:

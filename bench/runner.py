@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from bench import launch
+from bench import devices, launch
 from bench.affinity import choose_cpus
 from bench.paths import cache_dir
 from bench.plan import Case, Step
@@ -32,10 +32,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Target:
-    """The reached device: its class and the disturbance it tolerates."""
+    """The reached device: its class, the disturbance it tolerates, and how a worker finds it (see ``Request``)."""
 
     device_class: str = "cpu"
     limits: Mapping[str, float] = field(default_factory=dict)
+    opencl: str = ""
+    opencl_name: str = ""
+
+
+def target_of(name: str, reach: devices.Reach) -> Target:
+    """The device ``name`` of devices.yaml as blocks are asked for it."""
+    limits = devices.get_device(name).limits.model_dump(exclude_none=True)
+    if reach.opencl in ("", name):
+        return Target(reach.device_class, limits)
+    return Target(reach.device_class, limits, reach.opencl, reach.opencl_name)
 
 
 class Launcher(Protocol):
@@ -124,6 +134,8 @@ def make_request(case: Case, model: Prepared, target: Target, settings: Settings
         device=case.device,
         device_class=target.device_class,
         limits=dict(target.limits),
+        opencl=target.opencl,
+        opencl_name=target.opencl_name,
         precision=case.precision,
         threads=case.threads,
         cpus=choose_cpus(case.threads),

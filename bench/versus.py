@@ -51,18 +51,17 @@ def _carry_out(
     folder: RunFolder, plan: list[list[Step]], reach: Reach, options: RunOptions, console: Console
 ) -> None:
     """The blocks that are not on disk yet; the folder is closed with what became of the run, whatever it was."""
-    from bench import devices, run, versus_run
+    from bench import run, versus_run
     from bench.records import read_records
-    from bench.runner import Settings, Target
+    from bench.runner import Settings, target_of
 
-    limits = devices.get_device(options.device).limits.model_dump(exclude_none=True)
     timing = replace(run.QUICK if options.quick else Settings(), timeout_s=options.timeout)
     have = read_records(folder.records_path).records
     state = "stopped"
     try:
         prepared = run.prepare_models({step.case.model for block in plan for step in block}, console)
         run.note_models(folder, prepared, reach)
-        target = Target(reach.device_class, limits)
+        target = target_of(options.device, reach)
         with console.status("") as status:
             shown = _progress(console, status)
             versus_run.carry_out(plan, prepared, target, timing, folder, have, progress=shown)

@@ -21,13 +21,14 @@ import numpy as np  # noqa: E402 - the clock starts before the imports
 
 from baselines import registry  # noqa: E402
 from baselines.base import Backend, RunConfig, Unavailable, Unsupported  # noqa: E402
-from bench import accuracy_gate, inputs, measure, turns, validity  # noqa: E402
+from bench import accuracy_gate, inputs, measure, nvidia, turns, validity  # noqa: E402
 from bench.metrics import METRICS  # noqa: E402
 from bench.protocol import Reply, Request  # noqa: E402
 from ecp.errors import DeviceError, EcpError, UnsupportedOperatorError  # noqa: E402
 
 # Metrics that a disturbed machine spoils; peak memory is not one of them.
 TIMED = ("latency",)
+TIMED_BY_WALL = (*TIMED, "versus")
 
 
 def main() -> int:
@@ -76,9 +77,10 @@ def _measure(request: Request, backend: Backend) -> Reply:
         turn.prepared()
     others = (*(turn.others if turn is not None else ()), *_processes(backend))
     session = measure.Session(backend, idle_kib=idle, prepared_kib=prepared, turn=turn)
-    before = validity.capture(others)
+    before = _state(request, others)
     values = _metric(request.metric)(request, session)
-    after = validity.capture(others)
+    after = _state(request, others)
+    on_device = _device_time(request, backend)
     if turn is not None:
         turn.finished()
     # After the measurement, so that the reference arrays are in nobody's peak memory and no cache is disturbed.
@@ -99,6 +101,7 @@ def _measure(request: Request, backend: Backend) -> Reply:
         "details": dict(described.details),
         "threads": request.threads,
         "options": dict(request.options),
+        **on_device,
         "worker_start_s": ready - START,
         "worker_total_s": time.perf_counter() - START,
         "python_pid": os.getpid(),
@@ -122,6 +125,20 @@ def _processes(backend: Backend) -> tuple[int, ...]:
     return tuple(found()) if found is not None else ()
 
 
+def _state(request: Request, others: tuple[int, ...]) -> dict[str, Any]:
+    """This machine now, with its NVIDIA GPUs where one of them is measured."""
+    found = validity.capture(others)
+    return found | ({"gpu": nvidia.state()} if request.device_class == "nvidia" else {})
+
+
+def _device_time(request: Request, backend: Backend) -> dict[str, float]:
+    """A GPU's own time beside the wall's, from a backend that can tell. While nobody else uses the device."""
+    tell = getattr(backend, "device_event_ms", None)
+    if tell is None or request.device_class == "cpu" or request.metric not in TIMED_BY_WALL:
+        return {}
+    return {"device_event_ms": tell()}
+
+
 def _limits(request: Request) -> validity.Limits:
     return validity.Limits(**{k: v for k, v in request.limits.items() if k != "steady"})
 
@@ -129,6 +146,8 @@ def _limits(request: Request) -> validity.Limits:
 def _config(request: Request) -> RunConfig:
     options = {**request.options, "model": request.model, "model_sha256": request.model_sha256}
     options |= {"device_class": request.device_class, "torch_module": "bench.models:torch_module"}
+    if request.opencl:
+        options |= {"opencl": request.opencl, "opencl_name": request.opencl_name}
     return RunConfig(request.device, request.precision, request.threads, options)
 
 

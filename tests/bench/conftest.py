@@ -25,6 +25,16 @@ devices:
     title: this processor, any amount of disturbance
     opencl: local-cpu
     limits: {others_cpus: 1000, clock: 1000.0, probe: 1000.0, temperature_c: 1000.0, steady: 1000.0}
+  desk:
+    transport: local
+    title: the same processor under a name of its own
+    opencl: local-cpu
+    limits: {others_cpus: 1000, clock: 1000.0, probe: 1000.0, temperature_c: 1000.0, steady: 1000.0}
+  other-card:
+    transport: local
+    title: a device that this computer is not
+    opencl: local-cpu
+    match: {gpu_names: [NVIDIA H200]}
   oneplus11:
     transport: adb
     title: OnePlus 11 (test)

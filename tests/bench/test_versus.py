@@ -111,6 +111,15 @@ def test_command_gives_the_ratio_and_drops_who_cannot_run(workplace: Workplace) 
     assert len(asked) == 1
 
 
+def test_a_device_with_a_name_of_its_own_is_found_by_its_selector(workplace: Workplace) -> None:
+    code, cells, words = versus(
+        workplace, "--backends", "ecp,onnxruntime", "--device", "desk", "--blocks", "1"
+    )
+    assert code == 0, words
+    assert [c["status"] for c in cells] == ["measured", "measured"], cells
+    assert {c["device"] for c in cells} == {"desk"}
+
+
 def test_interrupted_run_is_finished_by_resume(workplace: Workplace) -> None:
     arguments = ("--backends", "fake-right,fake-twice")
     assert versus(workplace, *arguments, blocks=2)[0] == 0
@@ -130,6 +139,7 @@ def test_interrupted_run_is_finished_by_resume(workplace: Workplace) -> None:
     [
         (("--backends", "fake-right"), 2, "two contenders"),
         (("--backends", "fake-right,fake-twice", "--device", "oneplus11"), 2, "this computer only"),
+        (("--backends", "fake-right,fake-twice", "--device", "other-card"), 3, "not NVIDIA H200; ask for"),
         (("--backends", "fake-right,fake-twics"), 2, "did you mean fake-twice"),
     ],
 )
