@@ -17,15 +17,20 @@ from ecp.errors import EcpError, UsageError
 if TYPE_CHECKING:
     from ecp.model.training.config import TrainConfig
 
-# data set -> layout and the paper's batch size (section 4.1); CIFAR-10 and digits are not in the paper
+# data set -> layout and the paper's batch size (section 4.1); CIFAR-10 and digits are not in the paper.
+# The long names are those of `bench accuracy`.
 DATASETS = {
     "imagenet": ("imagefolder", 128),
+    "imagenet-1k": ("imagefolder", 128),
     "tiny-imagenet": ("tiny-imagenet", 128),
+    "tiny-imagenet-200": ("tiny-imagenet", 128),
     "stl10": ("stl10", 256),
     "cifar100": ("cifar100", 256),
     "cifar10": ("cifar10", 256),
     "digits": ("digits", 128),
 }
+# timm's plain vit names mean weights that were already fine-tuned on ImageNet-1K; the paper starts from ImageNet-21K.
+IMAGENET_21K = ".augreg_in21k"
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +50,7 @@ def train(
         list[str] | None, typer.Option("--set", help="change one value: recipe.epochs=10 (repeatable)")
     ] = None,
     out: Annotated[Path, typer.Option(help="folder for checkpoint, curves and ONNX file")] = Path(
-        "runs/train"
+        "build/train"
     ),
     resume: Annotated[bool, typer.Option(help="continue the run in --out")] = False,
     json_: Annotated[
@@ -72,7 +77,8 @@ def train(
 def shortcuts(model: str | None, dataset: str | None, data: Path | None) -> list[str]:
     """``--model``, ``--dataset`` and ``--data`` as settings: the paper's batch size and pretrained weights.
 
-    Models are named as for measuring; their weights come through timm, which downloads them.
+    Models are named as for measuring; their weights come through timm, which downloads them: of ImageNet-21K for
+    ViTs, timm's default for the others.
     """
     found = []
     if model is not None:
@@ -80,7 +86,8 @@ def shortcuts(model: str | None, dataset: str | None, data: Path | None) -> list
         if spec.maker not in ("timm", "ecp") or spec.batch != 1:
             raise UsageError(f"--model {model}: train takes vit_*, deit_* and their ecp_ forms")
         ratio = 1.0 if spec.core_ratio is None else spec.core_ratio
-        found += [f"model.name={spec.source}", f"model.core_ratio={ratio}", "model.weights=timm"]
+        tag = IMAGENET_21K if spec.family in ("vit", "ecp_vit") else ""
+        found += [f"model.name={spec.source}{tag}", f"model.core_ratio={ratio}", "model.weights=timm"]
         found += [f"model.image={spec.size}"] if spec.size else []
     if dataset is not None:
         kind, batch = DATASETS[check_name("data set", dataset, DATASETS)]
@@ -109,9 +116,11 @@ def run(config: TrainConfig, out: Path, resume: bool) -> dict[str, Any]:
         recipe = config.recipe
         train_images = data.Images(found.train, size, mean, std, recipe.crop, recipe.flip, config.seed)
         test_images = data.Images(found.test, size, mean, std)
-        order = _core_order(config, out, resume, model, data.Images(found.train, size, mean, std))
+        shown = data.Images(build.core_source(config.model, found), size, mean, std)
+        order = _core_order(config, out, resume, model, shown)
         trained = build.ecp_form(model, config.model, order)
-        core = {} if order is None else {"method": order.method, **trained.ecp}
+        method = config.model.core if order is None else order.method
+        core = {} if config.model.core_ratio == 1.0 else {"method": method, **trained.ecp}
         trainer = Trainer(trained, train_images, test_images, config, found.sha256, core)
         if resume:
             trainer.resume(out / CHECKPOINT)
@@ -148,14 +157,14 @@ def run(config: TrainConfig, out: Path, resume: bool) -> dict[str, Any]:
 
 
 def _core_order(config: TrainConfig, out: Path, resume: bool, model: Any, images: Any) -> Any:
-    """The core order (None at ratio 1.0), chosen once and kept in ``core.json`` for the resumed run."""
+    """The core order, chosen once and kept in ``core.json`` for the resumed run; None where there is no fixed set."""
     import numpy as np
 
-    from ecp.model.corechoice import CoreOrder
+    from ecp.model.corechoice import PER_IMAGE, CoreOrder
     from ecp.model.corefigure import draw
     from ecp.model.training import build
 
-    if config.model.core_ratio == 1.0:
+    if config.model.core_ratio == 1.0 or config.model.core == PER_IMAGE:
         return None
     saved = out / "core.json"
     if resume and saved.exists():

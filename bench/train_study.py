@@ -33,7 +33,7 @@ def train_study(
     cores: Annotated[str, typer.Option(help="core choices")] = "grad-cam,random,centre",
     seeds: Annotated[int, typer.Option(min=1, help="seeds per arm")] = 3,
     epochs: Annotated[float, typer.Option(min=0.01, help="length of every arm")] = 2.5,
-    out: Annotated[Path, typer.Option(help="folder of the study")] = Path("runs/study"),
+    out: Annotated[Path, typer.Option(help="folder of the study")] = Path("build/study"),
     report_only: Annotated[
         bool, typer.Option("--report-only", help="rebuild table and pictures of --out")
     ] = False,
@@ -78,7 +78,7 @@ def _run(
 ) -> str:
     import torch
 
-    from ecp.model.corechoice import METHODS
+    from ecp.model.corechoice import METHODS, unknown
     from ecp.model.training import build, data
     from ecp.model.training.config import load_config
     from ecp.model.training.engine import pick_device
@@ -86,14 +86,13 @@ def _run(
 
     for core in cores:
         if core not in METHODS:
-            raise UsageError(f"unknown core choice '{core}': use one of {', '.join(METHODS)}")
+            raise unknown(core)
     config = load_config(config_path, settings)
     found = data.load(config.data, config.seed)
     torch.manual_seed(config.seed)
     model = build.dense(config.model, len(found.classes))
     mean, std = build.normalisation(config.model, model)
     size, device = int(model.patch_embed.img_size[0]), pick_device(config.device)
-    plain = data.Images(found.train, size, mean, std)
     recipe = config.recipe
     budget = Budget(
         epochs,
@@ -110,10 +109,9 @@ def _run(
     chosen = {}
     for core in cores:
         asked = config.model.model_copy(update={"core": core})
-        starting = build.dense(config.model, len(found.classes))
-        starting.load_state_dict(model.state_dict())
+        shown = data.Images(build.core_source(asked, found), size, mean, std)
         for seed in range(seeds) if core == "random" else [0]:
-            chosen[core, seed] = build.core_order(asked, starting, plain, seed)
+            chosen[core, seed] = build.core_order(asked, model, shown, seed)
     study = Study(
         model,
         _split(found.train, device),

@@ -35,6 +35,7 @@ STL10 = {
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 STL10_CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
 STL10_SHAPE = (3, 96, 96)
+DIGITS = {"test": slice(1400, None), "train": slice(1400), "all": slice(None)}
 ALLOWED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -153,12 +154,20 @@ def stl10(root: Path, split: str | None = None) -> Dataset:
     return Dataset("stl10", chosen, tuple(STL10_CLASSES), items, digest, expected, tuple(problems))
 
 
-def digits() -> Dataset:
-    """scikit-learn's 1,797 handwritten digits (8x8 grey, inside its wheel): the default without any download."""
+def digits(split: str | None = None) -> Dataset:
+    """scikit-learn's 1,797 handwritten digits (8x8 grey, inside its wheel): the default without any download.
+
+    Split ``test`` (default): the last 397, which ``bench train`` does not see; ``train``: the first 1,400; ``all``.
+    """
     from sklearn.datasets import load_digits
 
+    chosen = split or "test"
+    if chosen not in DIGITS:
+        raise DatasetError(f"digits has the splits {', '.join(DIGITS)}, not '{chosen}'")
     data = load_digits()
-    pixels = np.repeat((data.images * (255.0 / 16.0)).round().astype(np.uint8)[..., None], 3, axis=3)
-    digest = hashlib.sha256(pixels.tobytes() + data.target.astype(np.int64).tobytes()).hexdigest()
-    items = _items("digits", pixels, data.target)
-    return Dataset("digits", "all", tuple("0123456789"), items, digest, expected=1797)
+    part = DIGITS[chosen]
+    grey = (data.images[part] * (255.0 / 16.0)).round().astype(np.uint8)
+    pixels, labels = np.repeat(grey[..., None], 3, axis=3), data.target[part].astype(np.int64)
+    digest = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+    items = _items("digits", pixels, labels)
+    return Dataset("digits", chosen, tuple("0123456789"), items, digest, expected=len(labels))

@@ -18,6 +18,8 @@ BY_PATH: dict[str, Callable[[Path, str | None], Dataset]] = {
     "stl10": arrays.stl10,
 }
 DEFAULT = "digits"
+# The short names of `bench train`.
+ALIASES = {"imagenet": "imagenet-1k", "tiny-imagenet": "tiny-imagenet-200"}
 WHERE = {
     "imagenet-1k": "image-net.org (registration), validation pictures sorted into synset folders",
     "tiny-imagenet-200": "the published tiny-imagenet-200 archive",
@@ -38,13 +40,11 @@ def open_dataset(name: str, path: Path | None, split: str | None) -> Dataset:
 
     Raises :class:`DatasetError` where the folder is missing or is something else.
     """
-    check_name("data set", name, names())
+    name = check_name("data set", ALIASES.get(name, name), names())
     if name == DEFAULT:
-        if path is not None or split is not None:
-            raise DatasetError(
-                "the data set 'digits' comes with scikit-learn: it takes no --data and no --split"
-            )
-        return arrays.digits()
+        if path is not None:
+            raise DatasetError("the data set 'digits' comes with scikit-learn: it takes no --data")
+        return arrays.digits(split)
     if path is None:
         raise DatasetError(f"--dataset {name} needs its folder: --data DIR ({WHERE[name]})")
     if not path.is_dir():

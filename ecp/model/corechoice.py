@@ -3,7 +3,7 @@
 Methods behind one type: ``grad-cam`` (the grad-cam package on the last block's norm1, predicted class,
 averaged over training images), ``rollout`` (attention rollout), ``centre``, ``random``, and
 ``oracle (leaky)``: Grad-CAM with the true labels of the images that are then scored, an upper bound that
-no fair result may use. The per-image mode, which needs no set at all, is in :mod:`ecp.model.perimage`.
+no fair result may use. ``per-image`` needs no set at all and is in :mod:`ecp.model.perimage`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from ecp.model.graph import centre_first, check_ranking
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
 Maps = Callable[[torch.Tensor, torch.Tensor], np.ndarray]
 ORACLE = "oracle (leaky)"
+# Methods that give one fixed set; those of BY_GRADIENT need a class head that means something.
 METHODS = ("grad-cam", "rollout", "centre", "random", ORACLE)
+BY_GRADIENT = ("grad-cam", ORACLE)
+# No fixed set: the network ranks each image's own patches (:mod:`ecp.model.perimage`).
+PER_IMAGE = "per-image"
 _FORMAT = "ecp-core-order"
 
 
@@ -182,6 +186,15 @@ def choose(method: str, model: Any, batches: Batches = (), seed: int = 0) -> Cor
         return random(_grid(model), seed)
     if method == "rollout":
         return rollout(model, batches)
-    if method in ("grad-cam", ORACLE):
+    if method in BY_GRADIENT:
         return grad_cam(model, batches, leak_labels=method == ORACLE)
-    raise UsageError(f"unknown core choice '{method}': use one of {', '.join(METHODS)}")
+    raise unknown(method)
+
+
+def unknown(method: str) -> UsageError:
+    """The error for a name that gives no fixed set."""
+    if method == PER_IMAGE:
+        return UsageError(
+            f"'{method}' has no fixed core set: train it with `bench train --set model.core={method}`"
+        )
+    return UsageError(f"unknown core choice '{method}': use one of {', '.join(METHODS)}")

@@ -151,6 +151,9 @@ def test_resume_finishes_what_was_left(colour_model, colours, tmp_path):
 
 
 def test_a_killed_run_keeps_its_predictions(colour_model, colours, tmp_path):
+    for n in range(500):  # enough to be killed in between on a fast machine
+        for name, colour in (("0red", (240, n % 99, n // 99)), ("1green", (n % 99, 240, n // 99))):
+            picture(colours / f"val/{name}/more{n}.png", colour)
     command = [sys.executable, "-m", "bench", "accuracy", "--models", f"onnx:{colour_model}", "--backends"]
     command += [
         "onnxruntime",
@@ -172,7 +175,7 @@ def test_a_killed_run_keeps_its_predictions(colour_model, colours, tmp_path):
     out = tmp_path / "cells.json"
     done = main([*command[3:], "--json", str(out), "--resume"])
     assert done == 0
-    assert json.loads(out.read_text())[0]["extra"]["of"] == 12
+    assert json.loads(out.read_text())[0]["extra"]["of"] == 1012
 
 
 def test_unsupported_is_passed_on_with_the_frameworks_words(tmp_path, colours):

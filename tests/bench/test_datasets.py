@@ -19,12 +19,27 @@ def picture(path, colour, size=8, mode="RGB"):
 
 
 def test_digits_need_no_download_and_are_complete():
-    data = open_dataset("digits", None, None)
+    data = open_dataset("digits", None, "all")
     assert (len(data.items), len(data.classes), data.expected) == (1797, 10, 1797)
     assert data.items[0].label == 0
     assert np.asarray(data.items[0].picture()).shape == (8, 8, 3)
     assert np.asarray(data.items[0].picture()).max() == 239
-    assert data.content == open_dataset("digits", None, None).content
+    assert data.content == open_dataset("digits", None, "all").content
+
+
+def test_digits_are_scored_on_what_training_does_not_see():
+    from ecp.model.training import config
+    from ecp.model.training import data as training
+
+    found = training.load(config.DataConfig(kind="digits"))
+    for split, theirs in (("train", found.train), (None, found.test)):
+        ours = open_dataset("digits", None, split)
+        assert [i.label for i in ours.items] == theirs.labels
+        pictures = zip(ours.items, theirs.images, strict=True)
+        assert all(np.array_equal(np.asarray(i.picture()), pixels) for i, pixels in pictures)
+    assert open_dataset("digits", None, None).split == "test"
+    with pytest.raises(UsageError, match="digits has the splits test, train, all, not 'val'"):
+        open_dataset("digits", None, "val")
 
 
 def test_image_folder_numbers_sorted_classes_and_takes_the_evaluation_split(tmp_path):
@@ -183,6 +198,8 @@ def test_stl10_is_column_major_and_labels_start_at_zero(tmp_path):
         ("cifar10", ".", "holds no cifar-10-batches-py/test_batch"),
         ("imagefolder", ".", "holds no pictures in class folders"),
         ("digits", ".", "takes no --data"),
+        ("tiny-imagenet", None, "tiny-imagenet-200 needs its folder"),
+        ("imagenet", None, "imagenet-1k needs its folder"),
     ],
 )
 def test_wrong_requests_say_what_to_do(tmp_path, name, path, said):

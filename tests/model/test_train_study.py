@@ -69,5 +69,7 @@ def test_real_study_is_continued_and_reported(tmp_path, capsys):
 def test_bad_usage(tmp_path, capsys):
     assert main(["train-study", "--report-only", "--out", str(tmp_path)]) == 2
     assert main(["train-study", "--cores", "gradcam", "--out", str(tmp_path)]) == 2
+    assert main(["train-study", "--cores", "per-image", "--out", str(tmp_path)]) == 2
+    assert "has no fixed core set: train it with" in capsys.readouterr().err
     assert main(["train-study", "--ratios", "a", "--out", str(tmp_path)]) == 2
     assert "numbers separated by commas" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from bench.cli import main
 from bench.train import shortcuts
@@ -204,8 +205,6 @@ def test_bad_configuration(tmp_path, capsys, setting, message):
 def test_head_that_does_not_fit_the_labels(finished, tmp_path):
     state = checkpoint.model_state(finished / engine.CHECKPOINT)
     state = {k: v for k, v in state.items() if not k.startswith("patch_embed.order")}
-    from safetensors.torch import save_file
-
     save_file(
         {**state, "head.weight": torch.zeros(7, 24), "head.bias": torch.zeros(7)}, tmp_path / "w.safetensors"
     )
@@ -214,12 +213,77 @@ def test_head_that_does_not_fit_the_labels(finished, tmp_path):
         build.dense(config.model, 10)
 
 
-def test_grad_cam_core_is_chosen_before_fine_tuning():
+def test_grad_cam_core_is_chosen_before_fine_tuning_and_gives_its_arm_no_start():
     config = load_config(None, [*TINY, "model.core=grad-cam", "model.core_images=40"])
     images = data.Images(data.load(config.data).train, 16, [0.5] * 3, [0.5] * 3)
-    order = build.core_order(config.model, build.dense(config.model, 10), images, 0)
+    model = build.dense(config.model, 10)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    order = build.core_order(config.model, model, images, 0)
     assert order.method == "grad-cam" and order.provenance["images"] == 40
     assert order.provenance["class"] == "predicted" and order.provenance["when"] == "before fine-tuning"
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_grad_cam_does_not_ask_a_head_that_was_made_anew(finished, tmp_path, monkeypatch):
+    """The gradient of a random head's answer would be noise: such a model gets a head fitted on the images first."""
+    config = load_config(None, [*TINY, "model.core=grad-cam", "model.core_images=40"]).model
+    images = data.Images(data.load(load_config(None, TINY).data).train, 16, [0.5] * 3, [0.5] * 3)
+
+    def head(weights, classes=10):
+        asked = config.model_copy(update={"weights": weights})
+        return build.core_order(asked, build.dense(asked, classes), images, 0).provenance["head"]
+
+    create = build.timm.create_model
+    monkeypatch.setattr(
+        build.timm, "create_model", lambda name, pretrained, **more: create(name, pretrained=False, **more)
+    )
+    assert head("random") == head("timm") == "ridge on the same images", "1000 classes at its source, 10 here"
+    assert head("timm", 1000) == "came with the weights"
+    kept = build.dense(config, 10).state_dict()
+    for name, state in (("whole", kept), ("bare", {k: v for k, v in kept.items() if "head" not in k})):
+        save_file(state, tmp_path / f"{name}.safetensors")
+    assert head(str(tmp_path / "whole.safetensors")) == "came with the weights"
+    assert head(str(tmp_path / "bare.safetensors")) == "ridge on the same images"
+    with pytest.raises(UsageError, match="in the order of its core set: start from a dense one"):
+        head(str(finished / engine.CHECKPOINT))
+
+
+def test_only_the_oracle_chooses_on_the_images_that_are_scored():
+    config = load_config(None, TINY)
+    found = data.load(config.data)
+    for core, source in (("grad-cam", found.train), ("oracle (leaky)", found.test)):
+        assert build.core_source(config.model.model_copy(update={"core": core}), found) is source
+
+
+def test_core_patches_per_image_are_trained_like_the_others(tmp_path):
+    assert main([*command("model.core=per-image", "recipe.epochs=1"), "--out", str(tmp_path)]) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["core"]["method"], summary["core"]["core_patches"]) == ("per-image", 8)
+    assert not (tmp_path / "core.json").exists(), "there is no fixed set to save"
+    assert "TopK" in {n.op_type for n in onnx.load(tmp_path / "model.onnx").graph.node}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_compiled_export_is_as_accurate_as_the_training_said(finished, tmp_path, monkeypatch, precision):
+    """The whole way: training, export, this project's compiler, the harness's own reading of the data set."""
+    monkeypatch.setenv("ECP_CACHE", str(tmp_path / "cache"))
+    asked = ["accuracy", "--models", f"onnx:{finished / 'model.onnx'}", "--backends", "ecp"]
+    told = [
+        "--device",
+        "local-cpu",
+        "--precision",
+        precision,
+        "--out",
+        str(tmp_path),
+        "--json",
+        str(tmp_path / "c"),
+    ]
+    assert main([*asked, *told]) == 0
+    cells = {c["metric"]: c for c in json.loads((tmp_path / "c").read_text())}
+    trained = json.loads((finished / "summary.json").read_text())["top1"]
+    assert cells["accuracy"]["extra"]["of"] == 397
+    assert cells["accuracy"]["value"] == pytest.approx(trained, abs=0.1)
+    assert cells["agreement"]["value"] > 99.7
 
 
 def test_yaml_that_cannot_be_read(tmp_path):
@@ -237,10 +301,13 @@ def test_yaml_that_cannot_be_read(tmp_path):
 def test_shortcuts_are_the_papers_rows():
     found = shortcuts("ecp_vit_base@0.9", "tiny-imagenet", Path("/d x"))
     config = load_config(None, found)
-    assert (config.model.name, config.model.core_ratio) == ("vit_base_patch16_224", 0.9)
+    assert (config.model.name, config.model.core_ratio) == ("vit_base_patch16_224.augreg_in21k", 0.9)
+    assert build.timm.is_model_pretrained(config.model.name), "the paper starts from ImageNet-21K"
     assert (config.data.kind, config.recipe.batch, str(config.data.path)) == ("tiny-imagenet", 128, "/d x")
     assert (config.recipe.epochs, config.recipe.lr, config.recipe.min_lr) == (50, 5e-4, 1e-7)
     assert load_config(None, shortcuts("vit_small", "cifar100", None)).recipe.batch == 256
+    assert load_config(None, shortcuts("deit_base", None, None)).model.name == "deit_base_patch16_224"
+    assert shortcuts(None, "tiny-imagenet-200", None) == shortcuts(None, "tiny-imagenet", None)
     for model, dataset in (
         ("vit_smal", None),
         ("swin_base", "x"),

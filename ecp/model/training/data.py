@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ecp.errors import UsageError
+from ecp.model.pictures import evaluation_view
 from ecp.model.training.config import DataConfig
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
@@ -128,7 +130,7 @@ def _digits() -> tuple[list[str], Source, Source]:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    pixels = np.repeat((digits.images * 15.9).astype(np.uint8)[..., None], 3, axis=3)
+    pixels = np.repeat((digits.images * (255 / 16)).round().astype(np.uint8)[..., None], 3, axis=3)
     labels = [int(x) for x in digits.target]
     train, test = Source(list(pixels[:1400]), labels[:1400]), Source(list(pixels[1400:]), labels[1400:])
     return [str(i) for i in range(10)], train, test
@@ -225,7 +227,10 @@ def load(config: DataConfig, seed: int = 0) -> Data:
 
 
 class Images(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """Normalised images ``[3, size, size]`` and labels; augmented per (seed, epoch, index) if ``crop`` is given."""
+    """Normalised images ``[3, size, size]`` and labels.
+
+    With ``crop`` augmented per (seed, epoch, index), else as in :func:`~ecp.model.pictures.evaluation_view`.
+    """
 
     def __init__(
         self,
@@ -240,7 +245,8 @@ class Images(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         self.source, self.seed, self.epoch = source, seed, 0
         to_tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
         if crop is None:
-            self.transform = v2.Compose([v2.Resize((size, size), antialias=True), *to_tensor])
+            view = v2.Lambda(partial(evaluation_view, size=size))
+            self.transform = v2.Compose([view, *to_tensor])
         else:
             mirror = [v2.RandomHorizontalFlip()] if flip else []
             self.transform = v2.Compose(
