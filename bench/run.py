@@ -25,7 +25,7 @@ from bench.plan import Case, Step
 from bench.prepare import Prepared, prepare
 from bench.progress import Shown
 from bench.records import BlockRecord, RunFolder, iter_runs, read_records
-from bench.runner import Launcher, Settings, Target, device_lock, run_steps
+from bench.runner import Launcher, Settings, device_lock, run_steps, target_of
 from bench.table import print_cells
 from bench.validity_machine import machine
 from ecp.errors import UsageError
@@ -203,8 +203,7 @@ def _carry_out(
     settings = QUICK if options.quick else Settings()
     settings = Settings(**{**asdict(settings), "timeout_s": options.timeout})
     interrupted, problem = False, None
-    limits = devices.get_device(options.device).limits.model_dump(exclude_none=True)
-    target = Target(reach.device_class, limits)
+    target = target_of(options.device, reach)
     try:
         prepared = prepare_models({c.model for c in cases}, console)
         note_models(folder, prepared, reach)
