@@ -17,7 +17,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.base import Backend, Description, OpTime, RunConfig, Unavailable, Unsupported
-from baselines.common import check_feeds, first_line, opencl_selector, read_interface, timed_ms
+from baselines.common import (
+    check_feeds,
+    first_line,
+    opencl_selector,
+    read_interface,
+    require_precision,
+    timed_ms,
+)
 
 
 class TorchBackend(Backend):
@@ -31,6 +38,7 @@ class TorchBackend(Backend):
             import torch
         except ImportError as error:
             raise Unavailable("torch is not installed; pip install torch") from error
+        require_precision(config, ["fp32", "fp16"], self.name)
         self._torch = torch
         self._device = self._place(torch, config)
         if self._device.type == "cuda":

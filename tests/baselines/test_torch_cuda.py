@@ -20,6 +20,12 @@ GRAPHS = ("torch-cuda-graph", "torch-cuda-nhwc-graph", "torch-compile-tuned")
 MODULE = "baselines.torch_contract:torch_module"
 
 
+class TestTorch(AdapterContract):
+    """The whole contract on the processor."""
+
+    backend = "torch"
+
+
 class TestTorchCudaGraph(AdapterContract):
     """The whole contract, on a computer with an NVIDIA GPU."""
 
