@@ -17,6 +17,7 @@ from bench.prepare import prepare
 from bench.regress_margin import device_margin
 from bench.run import make_cases
 from bench.runner import Settings, Target, target_of
+from bench.table import WIDE
 from ecp.errors import UsageError
 
 DEFAULT_MODELS = ("vit_tiny", "ecp_vit_tiny")
@@ -108,7 +109,8 @@ def _show(
     measured: Measured,
     console: Console,
 ) -> None:
-    console.print(regress_output.table(verdicts, title))
+    console.print(regress_output.table(verdicts, title, console.width >= WIDE))
+    console.print(regress_output.LEGEND, markup=False, highlight=False, soft_wrap=True)
     for v in verdicts:
         if v.reason:
             console.print(f"{v.name}: {v.verdict}: {v.reason}", markup=False, highlight=False, soft_wrap=True)

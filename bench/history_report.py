@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from sqlalchemy import Engine
 
 from bench.names import check_name
+from bench.plain import plain_table
 from bench.regress_output import write
 from bench.stats.changepoints import steps
 from bench.stats.paired import MARGIN
 from bench.store.engine import open_store, store_url
 from bench.store.index import index_results, rebuild
-from bench.store.query import Filter, Point, SeriesId, counts, names, series
+from bench.store.key import difference
+from bench.store.query import Filter, Point, SeriesId, comparability_inputs, counts, names, series
 from ecp.errors import UsageError
 
 COLUMNS = {"models": "model", "backends": "backend", "devices": "device", "precisions": "precision"}
@@ -76,26 +77,36 @@ def show_history(
     check_filter(engine, wanted)
     table = series(engine, wanted)
     found = {identity: changes(points) for identity, points in table.items()}
-    _print(table, found, console)
+    _print(engine, table, found, console)
     size = counts(engine)
     console.print(
         f"{size['blocks']} blocks of {size['runs']} runs in {size['series']} comparable series "
         f"({done.runs} runs indexed now, {done.unchanged} unchanged, {done.duplicates} duplicate records)",
         highlight=False,
+        soft_wrap=True,
     )
     write(json_path, json.dumps(_to_json(table, found), indent=1, allow_nan=False) + "\n", "--json")
     return _confirm(found, roots[0], console) if confirm else 0
 
 
-def _print(table: dict[SeriesId, list[Point]], found: dict[SeriesId, list[Change]], console: Console) -> None:
-    shown = Table(header_style="bold", title="history", title_justify="left")
-    for heading in ("model", "backend", "device", "precision", "key"):
-        shown.add_column(heading)
-    for heading in ("runs", "newest", "95 % interval", "first to newest", "changes"):
-        shown.add_column(heading, justify="right")
-    for identity, points in sorted(table.items(), key=lambda item: str(item[0])):
-        shown.add_row(*_row(identity, points, found[identity]))
-    console.print(shown)
+def _print(
+    engine: Engine, table: dict[SeriesId, list[Point]], found: dict[SeriesId, list[Change]], console: Console
+) -> None:
+    groups = sorted({(i.device, i.precision, i.metric) for i in table})
+    for device, precision, metric in groups:
+        mine = [i for i in table if (i.device, i.precision, i.metric) == (device, precision, metric)]
+        mine.sort(key=lambda i: (i.model, i.backend, i.key))
+        unit = next((p.unit for i in mine for p in table[i] if p.unit), "")
+        numbers = ("runs", f"newest {unit}", "95 % interval", "since first", "steps")
+        shown = plain_table(f"{metric} on {device}, {precision}", ("model", "backend"), numbers)
+        previous = ""
+        for identity in mine:
+            row = _row(identity, table[identity], found[identity], _label(identity, mine))
+            shown.add_row(row[0] if identity.model != previous else "", *row[1:])
+            previous = identity.model
+        console.print(shown)
+        for line in _apart(engine, mine):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     for identity, steps_found in found.items():
         for change in steps_found:
             commits = f"{(change.before.git_commit or '?')[:10]} -> {(change.after.git_commit or '?')[:10]}"
@@ -109,23 +120,50 @@ def _print(table: dict[SeriesId, list[Point]], found: dict[SeriesId, list[Change
             )
 
 
-def _row(identity: SeriesId, points: Sequence[Point], found: Sequence[Change]) -> list[str]:
-    head = [identity.model, identity.backend, identity.device, identity.precision, identity.key[:8]]
+def _alike(identity: SeriesId, others: Sequence[SeriesId]) -> list[SeriesId]:
+    return [o for o in others if (o.model, o.backend) == (identity.model, identity.backend)]
+
+
+def _label(identity: SeriesId, others: Sequence[SeriesId]) -> str:
+    """The backend; with the beginning of the comparability key where nothing else tells two series apart."""
+    return identity.backend + (f" #{identity.key[:4]}" if len(_alike(identity, others)) > 1 else "")
+
+
+def _apart(engine: Engine, identities: Sequence[SeriesId]) -> list[str]:
+    """One sentence for every pair of series of one model and backend: why they may not be compared."""
+    inputs = comparability_inputs(engine, [i.key for i in identities if len(_alike(i, identities)) > 1])
+    lines = []
+    for identity in identities:
+        first = _alike(identity, identities)[0]
+        if first is not identity:
+            why = "; ".join(difference(inputs[first.key], inputs[identity.key]))
+            lines.append(
+                f"{identity.model} on {identity.backend}: #{first.key[:4]} and #{identity.key[:4]}: {why}"
+            )
+    return lines
+
+
+def _row(identity: SeriesId, points: Sequence[Point], found: Sequence[Change], label: str) -> list[str]:
+    head = [identity.model, label]
     measured = [(p, v) for p in points if (v := p.value()) is not None]
     if not measured:
         statuses = sorted({s for p in points for s in p.statuses})
-        return [*head, str(len(points)), ", ".join(statuses), "", "", ""]
+        return [*head, str(len(points)), "", ", ".join(statuses), "", ""]
     newest, (value, lo, hi) = measured[-1]
     first = measured[0][1][0]
     since = f"{value / first - 1:+.1%}" if len(measured) > 1 else ""
-    return [
-        *head,
-        str(len(points)),
-        f"{value:.3f} {newest.unit}",
-        f"{lo:.3f} .. {hi:.3f}",
-        since,
-        str(len(found)) if found else "",
-    ]
+    interval = f"{_number(lo)} - {_number(hi)}" if _spread(newest) else "1 block"
+    steps_found = str(len(found)) if found else ""
+    return [*head, str(len(points)), _number(value), interval, since, steps_found]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _spread(point: Point) -> bool:
+    """Whether there is more than one process, hence an interval."""
+    return len(point.medians) > 1
 
 
 def _point_json(point: Point) -> dict[str, Any]:
@@ -137,7 +175,7 @@ def _point_json(point: Point) -> dict[str, Any]:
         "backend_version": point.backend_version,
         "unit": point.unit,
         "value": value and value[0],
-        "ci": list(value[1:]) if value else None,
+        "ci": list(value[1:]) if value and _spread(point) else None,
         "block_medians": point.medians,
         "statuses": point.statuses,
         "reasons": point.reasons,

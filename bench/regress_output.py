@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bench.compare_judge import VERDICTS, CellVerdict
 from bench.metrics import UNITS
+from bench.plain import plain_table
 from ecp.errors import UsageError
 
 COLOURS = {"regressed": "red", "failed": "red", "improved": "green", "unchanged": "green"}
@@ -55,16 +56,28 @@ def _heading(verdicts: Sequence[CellVerdict]) -> list[str]:
     ]
 
 
-def table(verdicts: Sequence[CellVerdict], title: str) -> Table:
-    """For the terminal. ``would have found``: the minimum detectable slow-down at 90 % power."""
-    shown = Table(title=title, title_justify="left", header_style="bold")
-    for n, heading in enumerate(_heading(verdicts)):
-        shown.add_column(heading, justify="right" if n > 2 else "left")
-    shown.add_column("pairs", justify="right")
-    shown.add_column("verdict")
+LEGEND = (
+    "B to A: change of the time and its 99 % bounds; finds: smallest slow-down that so many pairs would have found\n"
+    "with 90 % power."
+)
+
+
+def table(verdicts: Sequence[CellVerdict], title: str, wide: bool = False) -> Table:
+    """For the terminal; see :data:`LEGEND`. ``wide`` adds the times of both sides."""
+    precisions = ", ".join(dict.fromkeys(v.precision for v in verdicts))
+    pairs = ", ".join(map(str, sorted({v.pairs for v in verdicts})))
+    shown = plain_table(f"{title}, {precisions}, {pairs} pairs", ("model", "backend"), ())
+    unit = UNITS.get(verdicts[0].metric, "") if verdicts else ""
+    times = (f"A {unit}", f"B {unit}") if wide else ()
+    for heading in (*times, "B to A", "99 % bounds", "finds"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    shown.add_column("verdict", no_wrap=True)
     for v in verdicts:
         colour = COLOURS.get(v.verdict, "yellow")
-        shown.add_row(*_columns(v), str(v.pairs), f"[{colour}]{v.verdict}[/{colour}]")
+        model, backend, _, a, b, *numbers = _columns(v)
+        shown.add_row(
+            model, backend, *((a, b) if wide else ()), *numbers, f"[{colour}]{v.verdict}[/{colour}]"
+        )
     return shown
 
 

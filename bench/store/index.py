@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,7 +106,7 @@ def _run_row(folder: Path, run: Mapping[str, Any], findings: Sequence[str], prin
     git = git.get("value", git) if isinstance(git, Mapping) else {}
     return Run(
         run_id=folder.name,
-        started_utc=str(run.get("started_utc") or run.get("started") or folder.name),
+        started_utc=_started(str(run.get("run_id") or folder.name)),
         git_commit=git.get("commit"),
         git_branch=git.get("branch"),
         git_dirty=git.get("dirty"),
@@ -113,6 +114,12 @@ def _run_row(folder: Path, run: Mapping[str, Any], findings: Sequence[str], prin
         fingerprint=print_,
         findings=list(findings),
     )
+
+
+def _started(name: str) -> str:
+    """A run's name begins with its time; a renamed folder keeps that name in run.json."""
+    found = re.match(r"\d{8}T\d{6}Z", name)
+    return found[0] if found else name[:40]
 
 
 def _insert_ignoring_known(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
@@ -140,12 +147,12 @@ def _index_run(session: Session, folder: Path, print_: str, done: Indexed) -> No
         keys[key] = inputs
         sha = hashlib.sha256(record.to_json().encode()).hexdigest()
         rows.append(_row(record, line, key, sha))
-    # A record names its run; a folder that was renamed or copied into another still belongs to that run.
-    strange = {r["run_id"] for r in rows} - {folder.name}
+    # A folder may be renamed; records of another run than its run.json's are worth a word.
+    strange = {r["run_id"] for r in rows} - {folder.name, run.get("run_id")}
     if strange:
         findings.append(f"records of run {', '.join(sorted(strange))} lie in folder {folder.name}")
-        for row in rows:
-            row["run_id"] = folder.name
+    for row in rows:
+        row["run_id"] = folder.name
     session.execute(delete(Run).where(Run.run_id == folder.name))
     entry = _run_row(folder, run, findings, print_)
     session.add(entry)
@@ -157,6 +164,8 @@ def _index_run(session: Session, folder: Path, print_: str, done: Indexed) -> No
     if new < len(rows):
         # Looked at again every time: when the folder that holds the other copy goes, this copy counts.
         entry.fingerprint = ""
+        findings.append(f"{len(rows) - new} of its records lie in another folder too; they count once")
+        entry.findings = list(findings)
     done.runs += 1
     done.blocks += new
     done.duplicates += len(rows) - new

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Engine, Select, distinct, func, select
 from sqlalchemy.orm import Session
 
 from bench.stats.bootstrap import hierarchical_median_ci
-from bench.store.models import Block, Run
+from bench.store.models import Block, Comparability, Run
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,13 @@ def run_ids(engine: Engine, commit: str | None = None) -> list[str]:
         query = query.where(Run.git_commit.startswith(commit, autoescape=True))
     with Session(engine) as session:
         return list(session.scalars(query))
+
+
+def comparability_inputs(engine: Engine, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the comparability keys were made of, by key."""
+    with Session(engine) as session:
+        rows = session.scalars(select(Comparability).where(Comparability.key.in_(keys)))
+        return {row.key: row.inputs for row in rows}
 
 
 def counts(engine: Engine) -> dict[str, int]:

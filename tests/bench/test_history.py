@@ -51,6 +51,30 @@ def test_index_is_kept_and_rebuilt(results, capsys):
     assert "60 blocks of 12 runs in 1 comparable series" in capsys.readouterr().out
 
 
+def test_the_table_fits_and_says_why_two_series_are_apart(results, tmp_path, capsys):
+    make_run(tmp_path / "other", "20260201T000000Z-latency-y", [20.0], cpu="Another CPU")
+    assert main(["history", "--out", str(results), "--also", str(tmp_path / "other")]) == 0
+    text = capsys.readouterr().out
+    table = text.splitlines()[:6]
+    assert any(" #" in line and " 12 " in line for line in table) and all(len(line) <= 80 for line in table)
+    assert any(" #" in line and "1 block " in line for line in table), "one process gives no interval"
+    (why,) = [line for line in text.splitlines() if "cpu: " in line]
+    assert "'Another CPU'" in why and "…" not in text
+
+
+def test_a_renamed_folder_keeps_its_place_and_is_no_finding(results, capsys):
+    oldest = sorted(results.glob("*/run.json"))[0].parent
+    run = json.loads((oldest / "run.json").read_text())
+    (oldest / "run.json").write_text(json.dumps({**run, "run_id": oldest.name}))
+    oldest.rename(results / "the-first-one")
+    assert main(["history", "--out", str(results), "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    (series,) = json.loads(captured.out)
+    assert series["points"][0]["run_id"] == "the-first-one"
+    assert series["points"][0]["started_utc"] == "20260101T000000Z"
+    assert "note:" not in captured.err
+
+
 def test_another_machines_runs_are_another_series(results, tmp_path, capsys):
     make_run(tmp_path / "other", "20260201T000000Z-latency-y", [20.0] * 3, cpu="Another CPU")
     code = main(["history", "--out", str(results), "--also", str(tmp_path / "other"), "--json", "-"])

@@ -1,5 +1,6 @@
 """Comparison and gate with made-up launchers: every verdict, exit codes, outputs, worktrees, A/A, two runs."""
 
+import io
 import json
 import math
 import subprocess
@@ -7,6 +8,7 @@ import xml.etree.ElementTree as Xml
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bench import (
     compare_judge,
@@ -213,6 +215,10 @@ def test_outputs_hold_every_verdict():
     assert [c["verdict"] for c in data["cells"]] == list(compare_judge.VERDICTS)
     assert data["cells"][0]["hi"] is None
     assert regress_output.table(verdicts, "t").row_count == 9
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(regress_output.table(verdicts, "t"))
+    text = console.export_text()
+    assert all(v.verdict in text for v in verdicts) and "…" not in text
 
 
 def test_aa_campaign_counts_and_sets_the_margin(tmp_path):
