@@ -12,7 +12,8 @@ import typer
 
 from bench import options as o
 from bench.codesign_fit import fit, hold_out, largest_within
-from bench.codesign_report import Family, cells, plot, read_accuracy, text
+from bench.codesign_plot import plot
+from bench.codesign_report import Family, cells, read_accuracy, text
 from bench.codesign_sweep import Measured, Variant, measure, variants
 from bench.names import split_names
 from ecp.errors import EcpError, UsageError
@@ -49,6 +50,9 @@ def codesign(
     accuracy: Annotated[
         list[Path] | None, typer.Option("--accuracy", help="Cells with measured accuracy to join.")
     ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Which data set's accuracy, where the files hold several.")
+    ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=2, help="Rounds over all variants.")] = 20,
     precision: o.Precision = "fp32",
     threads: o.Threads = None,
@@ -56,9 +60,9 @@ def codesign(
     json: Annotated[
         str | None, typer.Option("--json", help="Write the cells here; - is standard output.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for codesign.txt, .png and .json.")
-    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for codesign.txt, .png and .json.")] = Path(
+        "build/codesign"
+    ),
     seed: o.Seed = 0,
 ) -> None:
     """Latency over core ratio (and size, depth, width) with synthesized weights, and the choice for a budget.
@@ -72,7 +76,7 @@ def codesign(
         [int(x) for x in _numbers("--depths", depths)],
         [int(x) for x in _numbers("--heads", heads)],
     )
-    known = read_accuracy(accuracy or [])
+    known = read_accuracy(accuracy or [], dataset)
     selector = on_device(device)
     count = 3 if quick else rounds
     found = explore(chosen, budget_ms, lambda v: measure(v, selector, precision, threads, count, seed, _log))
@@ -80,7 +84,9 @@ def codesign(
     rows = cells(found, device, _version(), precision, budget_ms)
     if json != "-":
         typer.echo(report)
-    _write(out, json, report, rows, found, budget_ms)
+    _write(out, json, report, rows)
+    plot(found, budget_ms, known, out / "codesign.png")
+    _log(f"picture: {out / 'codesign.png'}")
 
 
 def _ratios(text_: str) -> list[float]:
@@ -121,14 +127,7 @@ def explore(chosen: Sequence[Variant], budget: float | None, latencies: Measure)
     return families
 
 
-def _write(
-    out: Path | None,
-    json_: str | None,
-    report: str,
-    rows: list[object],
-    found: list[Family],
-    budget: float | None,
-) -> None:
+def _write(out: Path, json_: str | None, report: str, rows: list[object]) -> None:
     import json
 
     body = json.dumps(rows, indent=1)
@@ -137,11 +136,9 @@ def _write(
     try:
         if json_ not in (None, "-"):
             Path(str(json_)).write_text(body + "\n")
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "codesign.txt").write_text(report + "\n")
-            (out / "codesign.json").write_text(body + "\n")
-            plot(found, budget, out / "codesign.png")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "codesign.txt").write_text(report + "\n")
+        (out / "codesign.json").write_text(body + "\n")
     except OSError as error:
         raise EcpError(f"{error.filename}: {error.strerror}") from error
 

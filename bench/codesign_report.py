@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.codesign_fit import Curve, HoldOut, pareto
 from bench.codesign_sweep import Measured
+from bench.names import check_name
 from ecp.errors import UsageError
 from ecp.model.macs import SHAPES, VitShape, attention_share, total_macs
 
@@ -30,20 +31,29 @@ class Family:
     choice: float | None
 
 
-def read_accuracy(paths: Sequence[Path]) -> dict[str, float]:
-    """Measured top-1 by model name out of files of ``--json`` cells (metric accuracy or train)."""
-    found: dict[str, float] = {}
+def read_accuracy(paths: Sequence[Path], dataset: str | None = None) -> dict[str, float]:
+    """Measured top-1 by model name out of files of ``--json`` cells (metric accuracy or train).
+
+    Only the usual core choice (cells without a variant), and of one data set: :class:`UsageError` where the files hold
+    several and ``dataset`` does not say which.
+    """
+    found: dict[str, dict[str, float]] = {}
     for path in paths:
         try:
             data = json.loads(path.read_text())
-            cells = data["cells"] if isinstance(data, dict) else data
-            measured = [
-                c for c in cells if c["metric"] in ("accuracy", "train") and c["status"] == "measured"
-            ]
-            found |= {c["model"]: float(c["value"]) for c in measured}
+            for c in data["cells"] if isinstance(data, dict) else data:
+                usual = c["metric"] in ("accuracy", "train") and not c.get("variant")
+                if usual and c["status"] == "measured":
+                    of = str((c.get("extra") or {}).get("dataset", ""))
+                    found.setdefault(of, {})[c["model"]] = float(c["value"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"--accuracy {path}: not a file of cells ({error})") from error
-    return found
+    if dataset is not None:
+        return found[check_name("data set in --accuracy", dataset, found)]
+    if len(found) > 1:
+        known = ", ".join(f"'{name}'" for name in sorted(found))
+        raise UsageError(f"--accuracy holds several data sets: choose one with --dataset ({known})")
+    return next(iter(found.values()), {})
 
 
 def front(families: Sequence[Family], accuracy: dict[str, float]) -> tuple[list[str], str]:
@@ -80,6 +90,10 @@ def text(families: Sequence[Family], budget: float | None, accuracy: dict[str, f
             lines.append(
                 f"  attention launches at ratio {dense.variant.ratio:g}: {share:.1f} % of device time"
             )
+        elif dense.device_ms:
+            lines.append(
+                "  attention's share of device time is not known: it is part of a larger launch here"
+            )
         lines.append("")
     lines.append(f"* on the Pareto front of latency and {axis}")
     lines += ["", *_shares({f.name.split("@")[0].split(" ")[0] for f in families})]
@@ -87,7 +101,7 @@ def text(families: Sequence[Family], budget: float | None, accuracy: dict[str, f
 
 
 def _row(point: Measured, curve: Curve | None, accuracy: dict[str, float], best: bool) -> str:
-    low, high = _interval(point.rounds)
+    low, high = interval(point.rounds)
     ratio = point.variant.ratio
     fitted = "" if curve is None else f"{curve.at(ratio):9.2f}"
     top1 = f"{accuracy[point.variant.name]:.2f}" if point.variant.name in accuracy else "-"
@@ -98,7 +112,8 @@ def _row(point: Measured, curve: Curve | None, accuracy: dict[str, float], best:
     )
 
 
-def _interval(rounds: Sequence[float]) -> tuple[float, float]:
+def interval(rounds: Sequence[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the median over rounds, in ms."""
     random = np.random.default_rng(0)
     medians = np.median(random.choice(rounds, (1000, len(rounds))), axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])
@@ -171,7 +186,7 @@ def cells(
                     "status": "measured",
                     "value": p.median,
                     "unit": "ms",
-                    "ci": list(_interval(p.rounds)),
+                    "ci": list(interval(p.rounds)),
                     "blocks": [p.rounds],
                     "source": "wall",
                     "reason": "",
@@ -179,36 +194,3 @@ def cells(
                 }
             )
     return result
-
-
-def plot(families: Sequence[Family], budget: float | None, path: Path) -> None:
-    """Latency over core ratio with the fitted curve, its band and the budget; MACs for comparison."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(6.5, 4.2), layout="constrained")
-    for index, family in enumerate(families):
-        colour = f"C{index % 10}"
-        points = sorted(family.points, key=lambda q: q.variant.ratio)
-        ratios = [p.variant.ratio for p in points]
-        bounds = np.array([_interval(p.rounds) for p in points])
-        medians = np.array([p.median for p in points])
-        errors = np.abs(bounds.T - medians)
-        axis.errorbar(ratios, medians, errors, fmt="o", color=colour, markersize=4, label=family.name)
-        if family.curve is not None:
-            grid = np.linspace(min(ratios), max(ratios), 60)
-            band = np.array([family.curve.interval(r) for r in grid])
-            axis.plot(grid, [family.curve.at(r) for r in grid], color=colour)
-            axis.fill_between(grid, band[:, 0], band[:, 1], color=colour, alpha=0.2)
-        dense = points[-1]
-        scaled = [dense.median * p.variant.macs / dense.variant.macs for p in points]
-        axis.plot(ratios, scaled, ":", color=colour, label=f"{family.name}: if latency followed MACs")
-    if budget is not None:
-        axis.axhline(budget, color="0.3", linestyle="--", label=f"budget {budget:g} ms")
-    axis.set(xlabel="core ratio", ylabel="latency (ms)")
-    axis.legend(fontsize=8)
-    axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=130)
-    pyplot.close(figure)

@@ -173,7 +173,9 @@ def measure(
         for result, session in zip(results, sessions):
             launches = session.profile(5)
             result.device_ms = sum(launch.ms for launch in launches)
-            result.attention_ms = sum(launch.ms for launch in launches if "attention" in launch.family)
+            attention = [launch.ms for launch in launches if "attention" in launch.family]
+            # None where attention is a part of a larger launch: its time is not nothing, it is not known.
+            result.attention_ms = sum(attention) if attention else None
     finally:
         for session in sessions:
             session.close()

@@ -8,6 +8,7 @@ import pytest
 from bench import codesign
 from bench.cli import main
 from bench.codesign_fit import fit, hold_out, largest_within, pareto
+from bench.codesign_plot import plot
 from bench.codesign_report import read_accuracy, text
 from bench.codesign_sweep import Measured, variants
 from ecp.errors import UsageError
@@ -96,6 +97,49 @@ def test_report_joins_accuracy_and_says_what_it_does_not_know(tmp_path):
     file.write_text("{}")
     with pytest.raises(UsageError, match="not a file of cells"):
         read_accuracy([file])
+
+
+def test_accuracy_is_of_one_data_set_and_of_the_usual_core_choice(tmp_path):
+    file = tmp_path / "cells.json"
+
+    def cell(value, dataset, variant=""):
+        cell = {"model": "ecp_vit_base@0.5", "metric": "accuracy", "status": "measured", "value": value}
+        return {**cell, "variant": variant, "extra": {"dataset": dataset}}
+
+    file.write_text(json.dumps([cell(70.0, "a"), cell(50.0, "a", "core by random")]))
+    assert read_accuracy([file]) == {"ecp_vit_base@0.5": 70.0}
+    file.write_text(json.dumps([cell(70.0, "a"), cell(90.0, "b")]))
+    assert read_accuracy([file], "b") == {"ecp_vit_base@0.5": 90.0}
+    with pytest.raises(UsageError, match="several data sets: choose one with --dataset"):
+        read_accuracy([file])
+    with pytest.raises(UsageError, match="unknown data set in --accuracy 'bb'; did you mean b"):
+        read_accuracy([file], "bb")
+
+
+def test_attention_inside_a_larger_launch_is_not_said_to_cost_nothing():
+    found = codesign.explore(variants(["vit_base"], RATIOS, [], [], []), None, fake)
+    assert "attention launches at ratio 1: 20.0 % of device time" in text(found, None, {})
+    for point in found[0].points:
+        point.attention_ms = None
+    report = text(found, None, {})
+    assert "share of device time is not known" in report and "attention launches" not in report
+
+
+def test_picture_has_the_curve_and_the_front(tmp_path, monkeypatch):
+    from matplotlib import pyplot
+
+    drawn = []
+    monkeypatch.setattr(pyplot, "close", drawn.append)
+    found = codesign.explore(variants(["vit_base"], RATIOS, [], [], []), 104.0, fake)
+    plot(
+        found,
+        104.0,
+        {"vit_base": 83.9, "ecp_vit_base@0.5": 84.4, "ecp_vit_base@0.1": 70.0},
+        tmp_path / "c.png",
+    )
+    _, front = drawn[0].axes
+    assert front.get_ylabel() == "measured top-1 (%)"
+    assert sorted(t.get_text() for t in front.texts) == ["0.1", "0.5"], "ratio 1 is slower and worse than 0.5"
 
 
 @pytest.mark.parametrize(
