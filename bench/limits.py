@@ -7,10 +7,8 @@ is on disk when it ends, so that ``--resume`` goes on after an interruption or a
 
 from __future__ import annotations
 
-import datetime
 import json as json_module
 import os
-import secrets
 import sys
 import time
 from collections.abc import Mapping
@@ -18,21 +16,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from bench import devices, limits_process
 from bench import options as o
 from bench.names import check_name, split_names
+from bench.one_process import open_folder
+from bench.plain import plain_table
 from bench.records import BlockRecord, CellKey, RunFolder, iter_runs, read_records
-from bench.validity_machine import machine
+from bench.regress_output import write
 from ecp.errors import UsageError
 
 DEFAULT_BACKENDS = ("ecp", "onnxruntime", "openvino", "torch", "mnn")
 DEFAULT_SIZES, DEFAULT_BATCH = "224,384,512", 8
 QUICK_SIZES, QUICK_BATCH = "224", 2
 METRIC = "limits"
+KEPT = ("batch", "peak_mib", "true_backend")
+"""What a record's ``extra`` keeps of a try."""
 OVER = "the time of this call (--minutes) was over; the same command with --resume goes on"
 
 Model = Annotated[str, typer.Option("--model", help="Model whose size and batch are raised.")]
@@ -72,37 +72,38 @@ def limits(
     Example: python -m bench limits --backends ecp,onnxruntime --sizes 224,384 --max-batch 4
     """
     from baselines import registry
+    from bench.run import PRECISIONS, check_model, console_for
+    from bench.runner import device_lock
 
     reach = devices.require(device)
     names = [check_name("backend", b, registry.names()) for b in split_names(backends, DEFAULT_BACKENDS)]
     shapes = split_names(sizes, split_names(QUICK_SIZES if quick else DEFAULT_SIZES, ()))
     most = max_batch or (QUICK_BATCH if quick else DEFAULT_BATCH)
+    pairs = [(name, check_model(f"{model}@{size}")) for size in shapes for name in names]
     base = {
         "device": device,
-        "precision": precision,
+        "precision": check_name("precision", precision, PRECISIONS),
         "threads": threads or min(2, len(os.sched_getaffinity(0))),
         **reach.options,
     }
     bounds = {"seconds": seconds, "memory_gb": memory_gb}
     request = {**base, "model": model, "sizes": shapes, "max_batch": most, "backends": names, **bounds}
-    folder = _find(out, request) if resume else _open(out, request)
-    pairs = [(name, f"{model}@{size}") for size in shapes for name in names]
+    folder = _find(out, request) if resume else open_folder(out, METRIC, request)
     print(_announcement(len(pairs), len(shapes), most, seconds, minutes), file=sys.stderr)
     climb = _Climb(folder, base, most, bounds, time.monotonic() + minutes * 60)
     code = 0
     try:
-        for name, shape in pairs:
-            climb.go(name, shape)
+        with device_lock(device):
+            for name, shape in pairs:
+                climb.go(name, shape)
     except KeyboardInterrupt:
         code = 130
     cells = [make_cell(base, n, shape, climb.tries.get((n, shape), []), bounds, most) for n, shape in pairs]
     done = all(finished(c["extra"]["tries"], most) for c in cells)
     folder.close()
     folder.write_run({**folder.read_run(), "state": "complete" if done else "interrupted"})
-    _print(cells, Console(stderr=str(json) == "-"))
-    if json is not None:
-        text = json_module.dumps(cells, indent=1)
-        print(text) if str(json) == "-" else json.write_text(text + "\n")
+    _print(cells, console_for(json))
+    write(json, json_module.dumps(cells, indent=1) + "\n", "--json")
     raise typer.Exit(code or int(not done))
 
 
@@ -112,19 +113,8 @@ def _announcement(cells: int, sizes: int, most: int, seconds: float, minutes: fl
     longest = min(minutes, tries * seconds / 60)
     return (
         f"at most {tries} tries, each ended after {seconds:g} s: at most {longest:.0f} min, and once the export "
-        f"of up to {sizes * batches} ONNX files; --resume goes on after an interruption"
+        f"of up to {sizes * batches} ONNX files, each with all weights; --resume goes on after an interruption"
     )
-
-
-def _open(out: Path, request: Mapping[str, Any]) -> RunFolder:
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = RunFolder(out / f"{stamp}-{METRIC}-{secrets.token_hex(3)}")
-    folder.create()
-    facts = {"schema_version": 1, "run_id": folder.run_id, "metric": METRIC, "state": "started"}
-    folder.write_run(
-        {**facts, "request": dict(request), "command": ["bench", *sys.argv[1:]], "environment": machine()}
-    )
-    return folder
 
 
 def _find(out: Path, request: Mapping[str, Any]) -> RunFolder:
@@ -180,9 +170,8 @@ class _Climb:
 
 def _as_try(record: BlockRecord) -> dict[str, Any]:
     """Inverse of :func:`_record`."""
-    facts: dict[str, Any] = {
-        k: record.extra[k] for k in ("batch", "peak_mib", "true_backend") if k in record.extra
-    }
+    facts: dict[str, Any] = {k: record.extra[k] for k in KEPT if k in record.extra}
+    facts["model_sha256"] = record.cell.model_sha256
     if record.samples_ms:
         facts |= {"ms": record.samples_ms[0], "compile_s": record.compile_s}
         facts["backend_version"] = record.cell.backend_version
@@ -197,10 +186,9 @@ def _record(
     reply: Mapping[str, Any],
     number: int,
 ) -> None:
-    cell = CellKey(
-        base["device"], backend, reply.get("backend_version", ""), model, "", base["precision"], METRIC
-    )
-    extra = {k: reply[k] for k in ("batch", "peak_mib", "true_backend") if k in reply}
+    version, sha = reply.get("backend_version", ""), reply.get("model_sha256", "")
+    cell = CellKey(base["device"], backend, version, model, sha, base["precision"], METRIC)
+    extra = {k: reply[k] for k in KEPT if k in reply}
     samples = [reply["ms"]] if "ms" in reply else []
     folder.append(
         BlockRecord(
@@ -240,7 +228,7 @@ def make_cell(
         "backend": backend,
         "backend_version": ran[-1].get("backend_version", "") if ran else "",
         "model": model,
-        "model_sha256": "",
+        "model_sha256": ran[-1].get("model_sha256", "") if ran else "",
         "precision": base["precision"],
         "metric": METRIC,
         "status": status,
@@ -255,9 +243,8 @@ def make_cell(
 
 
 def _print(cells: list[dict[str, Any]], console: Console) -> None:
-    table = Table(title="largest batch that ran", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("model", "backend", "batch", "ms", "peak MiB", "what ended it"):
-        table.add_column(heading)
+    table = plain_table("largest batch that ran", ("model", "backend"), ("batch", "ms", "peak MiB"))
+    table.add_column("what ended it", overflow="fold")
     for cell in cells:
         last: dict[str, Any] = next(
             (t for t in reversed(cell["extra"]["tries"]) if t["status"] == "measured"), {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 
 EXPORT = "import sys; from bench import models; print(models.onnx_path(sys.argv[1]))"
 EXPORT_S = 900.0
+PREPARED = "prepared"
+"""What a worker says when its converters and compilers are done: from then on its children count too."""
 LEAST_FREE_GB = 1.0
 """A try ends when the whole computer has less memory than this left, whatever its own limit."""
 
@@ -34,11 +37,14 @@ def attempt(base: Mapping[str, Any], backend: str, model: str, bounds: Mapping[s
     if export.returncode != 0:
         words = (export.stderr.strip().splitlines() or ["no message"])[-1]
         return {"status": "failed", "reason": f"the model could not be exported: {words[:300]}"}
+    onnx = Path(export.stdout.strip().splitlines()[-1])
     place = {k: base[k] for k in ("device_class", "opencl", "opencl_name") if k in base}
     options = {**place, "model": model, "torch_module": "bench.models:torch_module"}
-    request = {**base, "backend": backend, "onnx": export.stdout.strip().splitlines()[-1], "options": options}
+    request = {**base, "backend": backend, "onnx": str(onnx), "options": options}
     worker = [sys.executable, "-m", "bench.limits_worker"]
-    return watched(worker, json.dumps(request), bounds["seconds"], bounds["memory_gb"])
+    found = watched(worker, json.dumps(request), bounds["seconds"], bounds["memory_gb"])
+    with onnx.open("rb") as stream:
+        return {**found, "model_sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
 def watched(command: list[str], text: str, seconds: float, memory_gb: float) -> dict[str, Any]:
@@ -57,38 +63,44 @@ def watched(command: list[str], text: str, seconds: float, memory_gb: float) -> 
         assert process.stdin is not None
         process.stdin.write(text.encode())
         process.stdin.close()
-        reason = _watch(process, seconds, memory_gb)
+        said, reason = _watch(process, seconds, memory_gb)
     except BaseException:
         _kill(process)
         raise
     if reason:
         _kill(process)
         return {"status": "failed", "reason": reason}
-    return _answer(process)
+    return _answer(process, said)
 
 
-def _watch(process: subprocess.Popen[bytes], seconds: float, memory_gb: float) -> str:
-    """Wait for the end; the reason for ending it from here, or nothing."""
+def _watch(process: subprocess.Popen[bytes], seconds: float, memory_gb: float) -> tuple[bytes, str]:
+    """Wait for the end: (what it said so far, the reason for ending it from here or nothing).
+
+    While a model is converted or compiled only the worker itself counts: a converter's memory is not the framework's.
+    """
     import psutil
 
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    said = b""
     end = time.monotonic() + seconds
     watcher = psutil.Process(process.pid)
     while process.poll() is None:
         time.sleep(0.05)
+        said += process.stdout.read() or b""
         with contextlib.suppress(psutil.Error):
-            family = [watcher, *watcher.children(recursive=True)]
-            if sum(p.memory_info().rss for p in family) > memory_gb * 2**30:
-                return f"more than {memory_gb:g} GiB of memory (the limit of this run)"
+            helpers = watcher.children(recursive=True) if PREPARED.encode() in said.split() else []
+            if sum(p.memory_info().rss for p in (watcher, *helpers)) > memory_gb * 2**30:
+                return said, f"more than {memory_gb:g} GiB of memory (the limit of this run)"
         if psutil.virtual_memory().available < LEAST_FREE_GB * 2**30:
-            return f"less than {LEAST_FREE_GB:g} GiB of this computer's memory was left"
+            return said, f"less than {LEAST_FREE_GB:g} GiB of this computer's memory was left"
         if time.monotonic() > end:
-            return f"not done after {seconds:g} s (the limit of this run)"
-    return ""
+            return said, f"not done after {seconds:g} s (the limit of this run)"
+    return said + (process.stdout.read() or b""), ""
 
 
-def _answer(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    assert process.stdout is not None
-    lines = process.stdout.read().decode(errors="replace").strip().splitlines()
+def _answer(process: subprocess.Popen[bytes], said: bytes) -> dict[str, Any]:
+    lines = said.decode(errors="replace").strip().splitlines()
     try:
         answer: dict[str, Any] = json.loads(lines[-1])
     except (IndexError, ValueError):

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ import numpy as np
 from baselines import registry
 from baselines.base import RunConfig, Unavailable, Unsupported
 from baselines.common import read_interface
+from bench.limits_process import PREPARED
 from bench.measure import status_kib
 from ecp.errors import EcpError
 
 
-def attempt(request: dict[str, Any]) -> dict[str, Any]:
-    """``{"status", "reason", "ms", "compile_s", "peak_mib"}`` of one backend on one ONNX file."""
+def attempt(request: dict[str, Any], prepared: Callable[[], None]) -> dict[str, Any]:
+    """``{"status", "reason", "ms", "compile_s", "peak_mib"}`` of one backend on one ONNX file.
+
+    ``prepared`` is called when converters and compilers have ended.
+    """
     config = RunConfig(request["device"], request["precision"], request["threads"], request["options"])
     path = Path(request["onnx"])
     rng = np.random.default_rng(0)
@@ -28,6 +33,7 @@ def attempt(request: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     backend.prepare(path, config)
     compiled = time.perf_counter() - start
+    prepared()
     backend.run(feeds)
     start = time.perf_counter()
     outputs = backend.run(feeds)
@@ -41,11 +47,16 @@ def attempt(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Read the request from stdin, write one line of JSON to the real stdout."""
-    answer_fd = os.dup(1)
+    """Read the request from stdin; on the real stdout the word ``prepared``, then one line of JSON."""
+    answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+
+    def say(line: str) -> None:
+        answers.write(line + "\n")
+        answers.flush()
+
     try:
-        reply = attempt(json.load(sys.stdin))
+        reply = attempt(json.load(sys.stdin), lambda: say(PREPARED))
     except Unsupported as error:
         reply = {"status": "unsupported", "reason": " ".join(str(error).split())}
     except Unavailable as error:
@@ -53,8 +64,7 @@ def main() -> int:
     except (EcpError, MemoryError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split()) or "out of memory"
         reply = {"status": "failed", "reason": f"{type(error).__name__}: {text}"[:400]}
-    with os.fdopen(answer_fd, "w") as stream:
-        stream.write(json.dumps(reply) + "\n")
+    say(json.dumps(reply))
     os._exit(0)
 
 

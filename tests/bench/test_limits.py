@@ -12,8 +12,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from baselines.contract import block_model
-from bench import estimate, limits, limits_process, tune_baselines
-from bench.cli import make_app
+from bench import estimate, limits, limits_process, one_process, tune_baselines
+from bench.cli import main, make_app
 from bench.options import RunOptions
 from bench.records import BlockRecord, CellKey, RunFolder, read_records
 from ecp.errors import UsageError
@@ -35,6 +35,28 @@ def test_time_memory_and_signals_are_told_apart() -> None:
     assert "more than 0.5 GiB" in run(grow, memory_gb=0.5)["reason"]
     assert "signal SIGSEGV" in run("import os; os.kill(os.getpid(), 11)")["reason"]
     assert "status 7" in run("import sys; sys.exit(7)")["reason"]
+
+
+def test_a_converters_memory_is_not_the_frameworks() -> None:
+    child = "import subprocess, sys, time; grow = 'x = bytearray(700 * 2**20); import time; time.sleep(1.5)';"
+    child += "{}; subprocess.run([sys.executable, '-c', grow]); print('{{}}')"
+    assert run(child.format("pass"), memory_gb=0.5) == {}
+    assert "more than 0.5 GiB" in run(child.format("print('prepared', flush=True)"), memory_gb=0.5)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "vit_bse"], "did you mean vit_base"),
+        (["--sizes", "224,huge"], "'@huge' is not"),
+        (["--precision", "fp23"], "did you mean fp32"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_tried(
+    tmp_path: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["limits", "--device", "local-cpu", "--out", str(tmp_path), *arguments]) == 2
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_the_cell_keeps_the_largest_batch_and_the_first_failure() -> None:
@@ -70,7 +92,7 @@ def test_a_real_try_runs_and_an_impossible_one_is_recorded(
     assert good["status"] == "measured" and good["ms"] > 0 and good["peak_mib"] > 10
     bad = limits_process.watched(worker, json.dumps({**request, "precision": "fp16"}), 120, 4)
     assert bad["status"] == "unsupported" and "\n" not in bad["reason"]
-    folder = limits._open(tmp_path, {})
+    folder = one_process.open_folder(tmp_path, "limits", {})
     limits._record(folder, request, "onnxruntime", "m", {**bad, "batch": 1}, 1)
     (record,) = read_records(folder.records_path).records
     assert record.status == "unsupported" and record.extra["batch"] == 1
