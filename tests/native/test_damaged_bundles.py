@@ -74,6 +74,7 @@ DAMAGES: list[tuple[Callable[[Plan], None], str]] = [
     (_set("launches", 0, "global", to=[8, 0]), "global is not an integer from 1"),
     (_set("launches", 0, "local", to=[3, 4]), "does not divide global"),
     (_set("launches", 0, "local", to=[2]), "another rank than global"),
+    (_set("launches", 0, "resident_groups", to=-1), "resident_groups is not an integer"),
     (_set("launches", 0, "args", 0, to={"mem": "x9"}), 'unknown "x9"'),
     (_set("launches", 0, "args", 0, to={"mem": "in0", "i32": 1}), "not one of mem, i32, f32"),
     (_set("launches", 0, "args", 3, to={"i32": 2**31}), "is not an integer"),

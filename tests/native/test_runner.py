@@ -145,6 +145,17 @@ def test_unknown_kernel_and_argument_count(execute, any_device, tmp_path):
     assert code == 2 and "has 4 arguments, its kernel takes 5" in errors
 
 
+def test_groups_that_wait_for_each_other_must_all_fit(execute, any_device, tmp_path):
+    plan = make_bundle.plan()
+    plan["launches"][0]["resident_groups"] = any_device.compute_units
+    code, _, errors = execute(make_bundle.write(tmp_path / "fits", changed_plan=plan), any_device, "--check")
+    assert code == 0, errors
+    plan["launches"][0]["resident_groups"] += 1
+    code, result, errors = execute(make_bundle.write(tmp_path / "more", changed_plan=plan), any_device)
+    assert code == 2 and result is None and "launch 0 (mm) needs" in errors
+    assert "compute units at once" in errors
+
+
 def test_no_substitute_device(execute, tmp_path):
     bundle = make_bundle.write(tmp_path / "bundle")
     code, result, errors = execute(bundle, None, "--device", "Adreno (TM) 9999")

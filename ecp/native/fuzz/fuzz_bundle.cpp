@@ -20,16 +20,25 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
+// Relative, and no part is empty, hidden or "..": "a..b" is a name like any other.
+bool inside(const std::string& path) {
+  return ("/" + path + "/").find("//") == std::string::npos && ("/" + path).find("/.") == std::string::npos;
+}
+
 void verify(const ecp::Bundle& bundle) {
+  for (const auto& pool : bundle.pools) require(!pool.file || inside(*pool.file));
   for (const auto& mem : bundle.mems) {
     const auto& pool = bundle.pools.at(mem.pool);
     require(mem.bytes > 0 && mem.offset <= pool.bytes && mem.bytes <= pool.bytes - mem.offset);
     require(!mem.image || (pool.file && mem.image->width * mem.image->height * mem.image->texel_bytes() <= mem.bytes));
   }
   for (const auto* side : {&bundle.inputs, &bundle.outputs}) {
-    for (const auto& tensor : *side) require(tensor.bytes > 0 && tensor.bytes <= bundle.mems.at(tensor.mem).bytes);
+    for (const auto& tensor : *side) {
+      require(tensor.bytes > 0 && tensor.bytes <= bundle.mems.at(tensor.mem).bytes);
+      require(!tensor.golden || inside(*tensor.golden));
+    }
   }
-  for (const auto& program : bundle.programs) require(program.file.find("..") == std::string::npos);
+  for (const auto& program : bundle.programs) require(inside(program.file));
   auto launches = bundle.launches;
   if (bundle.chain) launches.push_back(*bundle.chain);
   for (const auto& launch : launches) {

@@ -265,6 +265,11 @@ class PlanReader {
     launch.bytes = amount(value, "bytes", where);
     const auto layout = value.object.find("layout");
     launch.layout = layout != value.object.end() && layout->second.boolean;
+    const auto resident = value.object.find("resident_groups");
+    if (resident != value.object.end()) {
+      launch.resident_groups =
+          static_cast<std::size_t>(integer(resident->second, 0, kMaxGlobal, where + ".resident_groups"));
+    }
     return launch;
   }
 

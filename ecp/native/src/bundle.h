@@ -69,6 +69,7 @@ struct Launch {
   std::vector<std::string> nodes;
   double flops = 0, bytes = 0;
   bool layout = false;
+  std::size_t resident_groups = 0;  // work-groups that wait for each other, so that all must run at once
 };
 
 struct Bundle {

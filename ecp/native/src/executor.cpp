@@ -36,6 +36,7 @@ Executor::Executor(const cl::Api& api, const cl::DeviceInfo& device, const Bundl
                    const ExecutorOptions& options)
     : api_(api), device_(device), bundle_(bundle), options_(options) {
   choose_threads();
+  check_residency();
   cl::Int status = cl::kSuccess;
   cl::Context context = api_.CreateContext(nullptr, 1, &target_, nullptr, nullptr, &status);
   context_ = own(context, api_.ReleaseContext, status, "clCreateContext");
@@ -58,6 +59,17 @@ Handle<cl::QueueTag> Executor::make_queue(cl::Bitfield properties) {
   cl::Int status = cl::kSuccess;
   cl::Queue queue = api_.CreateCommandQueue(context_.get(), target_, properties, &status);
   return own(queue, api_.ReleaseCommandQueue, status, "clCreateCommandQueue");
+}
+
+// Groups that wait for each other hang for ever on a device that cannot hold them all.
+void Executor::check_residency() const {
+  const std::size_t units = options_.threads > 0 ? options_.threads : device_.compute_units;
+  for (const Launch& launch : bundle_.launches) {
+    if (launch.resident_groups <= units) continue;
+    throw BundleError(name_of(launch) + " needs " + std::to_string(launch.resident_groups) +
+                      " compute units at once, " + device_.name + " has " + std::to_string(units) +
+                      ": compile the model for this device");
+  }
 }
 
 void Executor::choose_threads() {

@@ -50,6 +50,7 @@ class Executor {
 
  private:
   void choose_threads();
+  void check_residency() const;
   void create_memory();
   void create_pool(const Pool& pool);
   void create_image(const MemRegion& mem);
