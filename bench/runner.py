@@ -58,8 +58,12 @@ class Launcher(Protocol):
 
 @contextmanager
 def device_lock(device: str) -> Any:
-    """Hold the device for this process: two harnesses at once would measure each other (exit code 3)."""
-    path = cache_dir("locks") / f"{device}.lock"
+    """Hold the device for this process: two harnesses at once would measure each other (exit code 3).
+
+    Devices of this computer share its processors, so they share a lock, whatever they are called.
+    """
+    here = devices.get_device(device).transport == "local"
+    path = cache_dir("locks") / f"{'this-computer' if here else device}.lock"
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

@@ -193,7 +193,7 @@ def test_two_harnesses_do_not_share_a_device(workplace: Workplace) -> None:
 
     locks = workplace.folder / "cache" / "locks"
     locks.mkdir(parents=True)
-    with FileLock(locks / "local-cpu.lock"):
+    with FileLock(locks / "this-computer.lock"):
         done = workplace.latency("--backends", "fake-right")
     assert done.returncode == 3
     assert "in use by another run" in one_line_error(done)
