@@ -7,9 +7,11 @@ projection and attention of a ViT, followed digit by digit.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import islice, product
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from ecp.index.view import View
@@ -128,45 +130,64 @@ def plan(store: Store, device: str, precision: str) -> Figure | Missing:
         command = f"nox -s latency -- --device {device} --backends ecp"
         return Missing("plan", name, f"no compile report of ecp on {device} at {precision}", command)
 
-    def draw(canvas: Canvas) -> None:
-        left, right = canvas.subplots(1, 2, width_ratios=(3, 2))
-        ys = range(len(rows))
-        bars = (
-            ("imported_nodes", "operators in the file", style.GREY, 0.27),
-            ("transformative_nodes", "of them layout only", style.ORANGE, 0.0),
-            ("launches", "launches left", style.RED, -0.27),
-        )
-        for key, label, face, shift in bars:
-            drawn = left.barh(
-                [y + shift for y in ys], [r[key] or 0 for r in rows], 0.25, color=face, label=label
-            )
-            left.bar_label(drawn, fontsize=6.5, padding=2)
-        left.set_yticks(ys, [r["model"] for r in rows])
-        left.invert_yaxis()
-        left.grid(axis="y", visible=False)
-        left.set_xlabel("count")
-        left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=7, ncols=3, handlelength=1)
-        for key, face, shift, label in (
-            ("naive_bytes", style.GREY, 0.2, "own buffer per value"),
-            ("arena_bytes", style.BLUE, -0.2, "planned arena"),
-        ):
-            right.barh(
-                [y + shift for y in ys], [(r[key] or 0) / 2**20 for r in rows], 0.36, color=face, label=label
-            )
-        right.set_yticks(ys, [""] * len(rows))
-        right.invert_yaxis()
-        right.grid(axis="y", visible=False)
-        right.set_xlabel("MiB of intermediate results")
-        right.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=7, ncols=2, handlelength=1)
+    # Each core-periphery network under its dense twin; other sizes and ratios are the same plan again.
+    rows = [r for r in rows if "@" not in r["model"]] or rows
+    rows.sort(key=lambda r: (r["model"].removeprefix("ecp_"), r["model"]))
 
+    def draw(canvas: Canvas) -> None:
+        left, right = canvas.subplots(1, 2, width_ratios=(3, 2), sharey=True)
+        _bars(
+            left,
+            [
+                ("operators in the file", style.GREY, [r["imported_nodes"] or 0 for r in rows]),
+                ("of them layout only", style.ORANGE, [r["transformative_nodes"] or 0 for r in rows]),
+                ("launches left", style.RED, [r["launches"] or 0 for r in rows]),
+            ],
+            "{:.0f}",
+        )
+        _bars(
+            right,
+            [
+                ("a buffer per value", style.GREY, [(r["naive_bytes"] or 0) / 2**20 for r in rows]),
+                ("planned", style.BLUE, [(r["arena_bytes"] or 0) / 2**20 for r in rows]),
+            ],
+            "{:.3g}",
+        )
+        left.set_yticks(range(len(rows)), [r["model"] for r in rows])
+        left.set_ylim(len(rows) - 0.5, -0.5)
+        left.set_xlabel("count")
+        right.set_xlabel("intermediate results, MiB")
+
+    layout = sum(r["layout_launches"] or 0 for r in rows)
+    moving = f"{layout} of which only move data" if layout else "none of which only moves data"
     return Figure(
         "plan",
         name,
         f"From ecp's compile reports on {device}, {precision}: operators of the ONNX file, those that only move data, "
-        "and the launches that remain; right, memory for intermediate results.",
+        f"and the launches that remain, {moving}. Right: memory for intermediate results.",
         "Bars per model: hundreds of operators become a few dozen launches.",
         rows,
         draw,
-        (6.8, 0.6 * len(rows) + 1.4),
+        (6.8, 0.55 * len(rows) + 1.2),
         "compiler",
+    )
+
+
+def _bars(axis: Axes, series: Sequence[tuple[str, str, Sequence[float]]], text: str) -> None:
+    """Grouped horizontal bars, each with its value; a legend above."""
+    height = 0.84 / len(series)
+    for k, (label, face, values) in enumerate(series):
+        ys = [y + (k - (len(series) - 1) / 2) * height for y in range(len(values))]
+        drawn = axis.barh(ys, values, height * 0.92, color=face, label=label)
+        axis.bar_label(drawn, [text.format(v) for v in values], fontsize=6.5, padding=2)
+    axis.grid(axis="y", visible=False)
+    axis.margins(x=0.12)
+    axis.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        fontsize=7,
+        ncols=3,
+        handlelength=1,
+        handletextpad=0.4,
+        columnspacing=0.9,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reports.figures import access, length, paper, roofline, speed, turns
+from reports.figures import access, accuracy, length, paper, roofline, speed, turns
 from reports.figures.base import Figure, Missing
 from reports.measured import Store, slug
 from reports.versus import METRIC
@@ -20,13 +20,14 @@ PER_DEVICE = (
     speed.ablation,
     roofline.roofline,
     length.against_length,
+    length.taking_turns,
 )
 
 
 def shared(store: Store) -> Iterator[Figure | Missing]:
     """Figures that do not belong to a device."""
     yield paper.figure4()
-    yield paper.table3(store)
+    yield accuracy.table3(store)
     yield speed.macs_by_ratio()
     yield access.access()
 

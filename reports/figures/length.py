@@ -14,6 +14,7 @@ from reports.figures import style
 from reports.figures.base import Figure, Missing
 from reports.measured import Measured, Store
 from reports.model_names import base_name, core_ratio, image_size
+from reports.versus import METRIC
 
 SIZES = (224, 384, 512)
 RATIOS = (0.1, 0.3, 0.5, 0.8)
@@ -66,6 +67,72 @@ def against_length(store: Store, device: str, precision: str) -> Figure | Missin
         (6.8, 4.6),
         "speed",
     )
+
+
+def taking_turns(store: Store, device: str, precision: str) -> Figure | Missing:
+    """The same question from ratios of contenders that took turns: each point is one run's, so runs may be joined."""
+    cells = store.find(device=device, precision=precision, metric=METRIC)
+    rows = [r for c in cells if (r := _turn(c))]
+    name = "What core-periphery attention saves as the image grows"
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda r: (-r["core_ratio"], r["tokens"])):
+        groups.setdefault(f"{row['backend']}, {row['network']}", []).append(row)
+    groups = {k: v for k, v in groups.items() if len({r["tokens"] for r in v}) >= LEAST_LENGTHS}
+    if not groups:
+        pruned = ",".join(f"ecp_vit_small@{r:g}" for r in RATIOS)
+        command = f"nox -s versus -- --device {device} --backends ecp --models vit_small,{pruned}"
+        why = f"full and core-periphery attention took turns at fewer than {LEAST_LENGTHS} image sizes"
+        return Missing("length-turns", name, why, f"{command} (and the same with @384 and @512)")
+    shown = [r for some in groups.values() for r in some]
+
+    def draw(canvas: Canvas) -> None:
+        axes = canvas.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+        for axis, (title, some) in zip(axes, groups.items()):
+            _relative(axis, some, names=True)
+            _intervals(axis, some)
+            axis.set_title(title)
+        axes[0].set_ylabel("time relative to full attention")
+        handles, labels = axes[0].get_legend_handles_labels()
+        canvas.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=7.5)
+
+    return Figure(
+        "length-turns",
+        name,
+        f"Time of core-periphery attention divided by time of full attention on {device}, {precision}, batch 1; both "
+        "took turns in the same processes. Bars: 95 % intervals, side by side. Dotted: the quotient of counted MACs.",
+        "Lines of relative time over sequence length, one per core ratio, falling as the image grows.",
+        shown,
+        draw,
+        (6.8, 3.6),
+        "speed",
+    )
+
+
+def _intervals(axis: Axes, rows: list[Row]) -> None:
+    """A bar per point, side by side; one that reaches 1 cannot be told from full attention."""
+    wide = 0.006 * max(r["tokens"] for r in rows)
+    for k, (ratio, some) in enumerate(_series(rows).items()):
+        mine = [r for r in some if r["low"] is not None]
+        xs = [r["tokens"] + (k - 1) * wide for r in mine]
+        face = _look(ratio)["color"]
+        axis.vlines(xs, [r["low"] for r in mine], [r["high"] for r in mine], color=face, lw=2.5, alpha=0.4)
+
+
+def _turn(cell: Measured) -> Row | None:
+    """One ratio, dense over core-periphery, turned over; None for another pair, or for two different images."""
+    if (
+        not cell.ok
+        or not cell.value
+        or core_ratio(cell.model) is None
+        or core_ratio(cell.against) is not None
+    ):
+        return None
+    same = base_name(cell.model).removeprefix("ecp_") == base_name(cell.against)
+    row = _row(cell)
+    if row is None or not same or image_size(cell.model) != image_size(cell.against):
+        return None
+    ends = {"low": 1 / cell.ci[1], "high": 1 / cell.ci[0]} if cell.ci else {"low": None, "high": None}
+    return {k: v for k, v in row.items() if k != "latency_ms"} | {"relative": 1 / cell.value} | ends
 
 
 def _row(cell: Measured) -> Row | None:
@@ -148,7 +215,7 @@ def _latencies(axis: Axes, rows: list[Row]) -> None:
     style.label_log_axis(axis, "y")
 
 
-def _relative(axis: Axes, rows: list[Row]) -> None:
+def _relative(axis: Axes, rows: list[Row], names: bool = False) -> None:
     axis.axhline(1.0, color=style.INK, linewidth=0.8)
     first = True
     for ratio, some in _series(rows).items():
@@ -156,7 +223,7 @@ def _relative(axis: Axes, rows: list[Row]) -> None:
         xs = [r["tokens"] for r in mine]
         if not mine:
             continue
-        axis.plot(xs, [r["relative"] for r in mine], **_look(ratio))
+        axis.plot(xs, [r["relative"] for r in mine], label=f"CP {ratio:g}" if names else None, **_look(ratio))
         label = "by MACs" if first else None
         axis.plot(
             xs, [r["macs_relative"] for r in mine], color=_look(ratio)["color"], ls=":", lw=1, label=label

@@ -1,4 +1,4 @@
-"""The paper's own figures, redrawn: Figure 1, Figure 4, Figure 7 and Table 3 as a curve."""
+"""The paper's own figures, redrawn: Figure 1, Figure 4 and Figure 7."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from reports import costs, numbers
 from reports.figures import style
 from reports.figures.base import Figure, Missing
 from reports.measured import Measured, Store
-from reports.model_names import base_name, core_ratio
-from reports.profiles import percent
 from reports.tables.find import FRAMEWORKS, is_ours
 
 ON_GRAPH = 24  # nodes of the drawn graphs: enough to see the structure, few enough to see the edges
@@ -60,13 +58,21 @@ def figure1(store: Store, device: str, precision: str) -> Figure | Missing:
                 [], [], s=24, color=style.GREY, marker="x", linewidths=1, label="published, OnePlus 11"
             ),
         ]
-        axis.legend(handles=handles, loc="lower right")
+        axis.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3)
+        axis.margins(y=0.08)
+        left, right = axis.get_xlim()
+        axis.set_xlim(
+            left / (right / left) ** 0.14, right
+        )  # room for the names, which stand left of their marks
+        canvas.draw_without_rendering()  # the layout is final from here on
+        _names(axis, here)
 
     return Figure(
         "figure1",
         name,
         f"Accuracies are published ones (the paper's where it prints them, else each model's own paper); latencies "
-        f"are measured on {device}, {precision}. Mark area is proportional to MACs.",
+        f"are measured on {device}, {precision}. Mark area grows with MACs. Crosses are Table 7's: the paper's "
+        "framework for ecp_vit, MNN for vit.",
         f"Scatter plot of published accuracy against measured latency for {len({r['model'] for r in here})} models.",
         rows,
         draw,
@@ -102,27 +108,43 @@ def _figure1_rows(
     return rows
 
 
+def _area(row: dict[str, Any]) -> float:
+    return float(18 * (row["macs_g"] or 1) + 12)
+
+
 def _circles(axis: Any, rows: list[dict[str, Any]], face: str, marker: str) -> None:
     axis.scatter(
         [r["latency_ms"] for r in rows],
         [r["top1"] for r in rows],
-        s=[18 * (r["macs_g"] or 1) + 12 for r in rows],
+        s=[_area(r) for r in rows],
         color=face,
         alpha=0.6,
         linewidths=0.8,
         edgecolors=style.INK,
         marker=marker,
     )
-    for r in rows:
-        if r["backend"].startswith("ecp"):
-            axis.annotate(
-                r["model"],
-                (r["latency_ms"], r["top1"]),
-                (0, 9),
-                textcoords="offset points",
-                fontsize=7,
-                ha="center",
-            )
+
+
+def _names(axis: Any, rows: list[dict[str, Any]]) -> None:
+    """The model's name left of its leftmost mark; from the top down, a name that would touch another moves down."""
+    placed: list[tuple[float, float, float]] = []
+    for model in sorted({r["model"] for r in rows}, key=lambda m: -_of(rows, m)["top1"]):
+        row = _of(rows, model)
+        where = (row["latency_ms"], row["top1"])
+        x, y = axis.transData.transform(where) * 72 / axis.figure.dpi  # points, as text is measured in
+        end = x - math.sqrt(_area(row)) / 2 - 2
+        start, height = end - 4.2 * len(model), y
+        for other_start, other_end, other in placed:
+            if start < other_end and other_start < end and abs(height - other) < 8:
+                height = other - 8
+        placed.append((start, end, height))
+        shift = (end - x, height - y)
+        axis.annotate(model, where, shift, textcoords="offset points", fontsize=7, ha="right", va="center")
+
+
+def _of(rows: list[dict[str, Any]], model: str) -> dict[str, Any]:
+    """The fastest row of a model."""
+    return min((r for r in rows if r["model"] == model), key=lambda r: float(r["latency_ms"]))
 
 
 def figure4() -> Figure:
@@ -279,84 +301,3 @@ def _speedup_row(model: str, base: Measured, cell: Measured) -> dict[str, Any]:
         "high": 1.0 if same else base_high / low,
         "run": cell.run,
     }
-
-
-def table3(store: Store) -> Figure:
-    """Accuracy against core ratio: published curves, and measured ones where there are any."""
-    table = numbers.table("t3")
-    rows: list[dict[str, Any]] = [
-        {"model": r.id, "ratio": float(c.id), "top1": table.values[r.id, c.id].value, "source": "published"}
-        | {"dataset": "imagenet"}
-        for r in table.rows
-        for c in table.columns
-    ]
-    cells = [
-        c for c in store.latest.values() if c.metric in ("accuracy", "train") and c.ok and "vit" in c.model
-    ]
-    rows += [_accuracy_row(c) for c in cells]
-    measured = [r for r in rows if r["source"] == "measured"]
-
-    def draw(canvas: Canvas) -> None:
-        panels = canvas.subplots(1, 2 if measured else 1, squeeze=False)[0]
-        _curves(panels[0], [r for r in rows if r["source"] == "published"], "published (ImageNet-1K)")
-        if measured:
-            _curves(panels[1], measured, "measured here")
-
-    networks = ", ".join(dict.fromkeys(r["model"].removeprefix("ecp_") for r in measured))
-    shown = f" of {networks}, on the data sets in the legend; bars: intervals over seeds" if measured else ""
-    return Figure(
-        "table3-curve",
-        "Table 3 as a curve: accuracy against core ratio",
-        f"Left: the paper's Table 3. Right, where there is one: accuracies measured here{shown}. Ratio 1.0 is full "
-        "attention.",
-        "Lines of accuracy over core ratio, rising from 0.1 to 1.0.",
-        rows,
-        draw,
-        (6.8, 4.4 if measured else 3.4),
-        "paper",
-    )
-
-
-def _accuracy_row(cell: Measured) -> dict[str, Any]:
-    ratio = core_ratio(cell.model)
-    return {
-        "model": "ecp_" + base_name(cell.model).removeprefix("ecp_"),
-        "ratio": 1.0 if ratio is None else ratio,
-        "top1": percent(cell),
-        "source": "measured",
-        "dataset": cell.dataset,
-        "choice": cell.variant,
-        "low": cell.ci[0] if cell.ci else None,
-        "high": cell.ci[1] if cell.ci else None,
-        "run": cell.run,
-    }
-
-
-def _curves(axis: Any, rows: list[dict[str, Any]], title: str) -> None:
-    series = list(dict.fromkeys((r["model"], r["dataset"], r.get("choice", "")) for r in rows))
-    one_network = len({model for model, _, _ in series}) == 1
-    for k, (model, data, choice) in enumerate(series):
-        same = (r for r in rows if (r["model"], r["dataset"], r.get("choice", "")) == (model, data, choice))
-        mine = sorted(same, key=lambda r: r["ratio"])
-        parts = (
-            "" if one_network else model.removeprefix("ecp_"),
-            data if data != "imagenet" else "",
-            choice,
-        )
-        face = style.CYCLE[k % len(style.CYCLE)]
-        axis.plot(
-            [r["ratio"] for r in mine],
-            [r["top1"] for r in mine],
-            color=face,
-            marker=style.MARKERS[k % len(style.MARKERS)],
-            linestyle="--" if choice else "-",
-            label=", ".join(filter(None, parts)),
-        )
-        spread = [r for r in mine if r.get("low") is not None]
-        axis.vlines(
-            [r["ratio"] for r in spread], [r["low"] for r in spread], [r["high"] for r in spread], color=face
-        )
-    axis.set_title(title)
-    axis.set_xlabel("core ratio")
-    axis.set_ylabel("top-1, %")
-    axis.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), fontsize=7)

@@ -47,19 +47,21 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
         for c in some
     ]
 
+    backends = sorted({c.backend for c in cells}, key=lambda b: (style.rank(b), b))
+    # A line for each framework that a model has, so that none hides another; an empty one between models.
+    place: dict[tuple[str, str], int] = {}
+    for number, (model, some) in enumerate(groups.items()):
+        for cell in sorted(some, key=lambda c: backends.index(c.backend)):
+            place[model, cell.backend] = len(place) + number
+    lines = len(place) + len(groups)
+
     def draw(canvas: Canvas) -> None:
         axis = canvas.add_subplot()
-        backends = sorted({c.backend for c in cells}, key=lambda b: (style.rank(b), b))
-        step = 0.7 / len(backends)
-        for k, backend in enumerate(backends):
+        for backend in backends:
             hollow = style.is_open(backend, backends)
-            # Side by side, so that no framework hides another.
-            shift = (k - (len(backends) - 1) / 2) * step
-            mine = [
-                (i + shift, c) for i, some in enumerate(groups.values()) for c in some if c.backend == backend
-            ]
+            mine = [(place[c.model, backend], c) for c in cells if c.backend == backend]
             axis.hlines(
-                [i for i, _ in mine],
+                [y for y, _ in mine],
                 [(c.ci or (c.value or 0,))[0] for _, c in mine],
                 [(c.ci or (c.value or 0,))[-1] for _, c in mine],
                 color=style.colour(backend),
@@ -68,7 +70,7 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
             )
             axis.scatter(
                 [c.value or 0 for _, c in mine],
-                [i for i, _ in mine],
+                [y for y, _ in mine],
                 s=style.size(backend, hollow),
                 facecolors=style.PAPER if hollow else style.colour(backend),
                 marker=style.marker(backend),
@@ -77,11 +79,14 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
                 zorder=3,
                 label=backend,
             )
-        axis.set_yticks(range(len(groups)), list(groups))
-        axis.set_ylim(len(groups) - 0.5, -0.5)
+        middle = [sum(ys := [place[m, c.backend] for c in some]) / len(ys) for m, some in groups.items()]
+        axis.set_yticks(middle, list(groups))
+        axis.set_ylim(lines - 0.5, -1)
         axis.grid(axis="y", visible=False)
-        for i in range(1, len(groups)):
-            axis.axhline(i - 0.5, color=style.GRID, linewidth=0.6)
+        for model in list(groups)[1:]:
+            axis.axhline(
+                min(place[model, c.backend] for c in groups[model]) - 1, color=style.GRID, linewidth=0.6
+            )
         axis.set_xscale("log")
         style.label_log_axis(axis)
         axis.set_xlabel("latency, ms (log scale; left is faster)")
@@ -97,7 +102,7 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
         f"Dot plot of latency per model and framework; ecp is fastest on {wins} of {len(groups)} models.",
         rows,
         draw,
-        (6.8, max(0.34, 0.13 * len({c.backend for c in cells})) * len(groups) + 1.3),
+        (6.8, 0.13 * lines + 1.2),
         "speed",
     )
 

@@ -6,9 +6,10 @@ import re
 from xml.etree import ElementTree as ET
 
 import pytest
+from matplotlib.collections import PathCollection
 
-from reports.figures import Missing, access, build_all, export, length, paper, roofline, style
-from reports.measured import Store, load
+from reports.figures import Missing, access, build_all, export, length, paper, roofline, speed, style
+from reports.measured import Measured, Run, Store, load
 from tests.reports import synthetic
 
 
@@ -29,8 +30,9 @@ def test_the_figures_that_the_records_allow(figures, drawn):
         for n in ("latency", "versus", "figure1", "figure7", "breakdown", "plan", "roofline", "ablation")
     }
     assert set(drawn) == expected
-    (gap,) = (f for f in figures if isinstance(f, Missing))
-    assert gap.id.startswith("length") and gap.command.startswith("nox -s ") and gap.why
+    gaps = [f for f in figures if isinstance(f, Missing)]
+    assert [g.id for g in gaps] == ["length-local-fp32", "length-turns-local-fp32"]
+    assert all(g.command.startswith("nox -s ") and g.why for g in gaps)
 
 
 def test_csv_has_a_row_per_mark(drawn):
@@ -108,6 +110,49 @@ def test_latency_against_length_sets_dense_beside_core_periphery(tmp_path):
     # Without a dense network at three lengths there is nothing to compare with.
     synthetic.write_run(tmp_path / "less" / "2026-02-01-n", records[1:], "latency", "20260201")
     assert isinstance(length.against_length(load(tmp_path / "less"), "local", "fp32"), Missing)
+
+
+def test_ratios_of_several_runs_join_into_one_line_over_length(tmp_path):
+    def ratio(model, against, value, **more):
+        ci = (value - 0.1, value + 0.1)
+        facts = {"value": value, "ci": ci, "against": against, "run": f"r{model}"} | more
+        return Measured("local", "ecp", model, "fp32", "versus", "measured", **facts)
+
+    cells = [ratio(f"ecp_vit_small@0.1{s}", f"vit_small{s}", v) for s, v in (("", 1.1), ("@384", 1.25))]
+    cells += [ratio("vit_small", "ecp_vit_small@0.3", 1.0), ratio("ecp_vit_tiny@0.1", "vit_small", 9.0)]
+    few = Store([Run("r", tmp_path, {}, [], cells, [])])
+    assert isinstance(length.taking_turns(few, "local", "fp32"), Missing), "two sizes make no line"
+    cells.append(ratio("ecp_vit_small@0.1@512", "vit_small@512", 2.0))
+    figure = length.taking_turns(Store([Run("r", tmp_path, {}, [], cells, [])]), "local", "fp32")
+    assert [(r["tokens"], round(r["relative"], 3)) for r in figure.rows] == [
+        (197, 0.909),
+        (577, 0.8),
+        (1025, 0.5),
+    ]
+    assert figure.rows[2]["low"] == pytest.approx(1 / 2.1) and figure.rows[2]["high"] == pytest.approx(
+        1 / 1.9
+    )
+    assert export.drawings(figure)[0]
+
+
+def test_latency_has_a_line_per_measured_framework_and_none_for_the_others(store):
+    figure = speed.latency(store, "local", "fp32")
+    (axis,) = figure.canvas().axes
+    dots = [d for d in axis.collections if isinstance(d, PathCollection)]
+    heights = [float(y) for d in dots for y in d.get_offsets()[:, 1]]
+    assert len(set(heights)) == len(figure.rows), "no mark hides another"
+    assert max(heights) - min(heights) == len(heights) + len(axis.get_yticks()) - 2, (
+        "one empty line between models"
+    )
+
+
+def test_names_in_figure1_do_not_touch(drawn):
+    figure, _ = drawn["figure1-local-fp32"]
+    canvas = figure.canvas()
+    canvas.draw_without_rendering()
+    boxes = [t.get_window_extent() for t in canvas.axes[0].texts]
+    assert len(boxes) > 2
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_the_roof_is_the_one_that_was_measured(store, drawn):
