@@ -84,7 +84,10 @@ def shortcuts(model: str | None, dataset: str | None, data: Path | None) -> list
     if model is not None:
         spec = parse(model)
         if spec.maker not in ("timm", "ecp") or spec.batch != 1:
-            raise UsageError(f"--model {model}: train takes vit_*, deit_* and their ecp_ forms")
+            raise UsageError(
+                f"--model {model}: train takes networks that timm has weights of, and ecp_vit_*, ecp_deit_*; for "
+                "another one's own weights measure its ONNX file: bench accuracy --models onnx:FILE"
+            )
         ratio = 1.0 if spec.core_ratio is None else spec.core_ratio
         tag = IMAGENET_21K if spec.family in ("vit", "ecp_vit") else ""
         found += [f"model.name={spec.source}{tag}", f"model.core_ratio={ratio}", "model.weights=timm"]
@@ -112,7 +115,7 @@ def run(config: TrainConfig, out: Path, resume: bool) -> dict[str, Any]:
         found = data.load(config.data, config.seed)
         model = build.dense(config.model, len(found.classes))
         mean, std = build.normalisation(config.model, model)
-        size = int(model.patch_embed.img_size[0])
+        size = build.input_size(config.model, model)
         recipe = config.recipe
         train_images = data.Images(found.train, size, mean, std, recipe.crop, recipe.flip, config.seed)
         test_images = data.Images(found.test, size, mean, std)

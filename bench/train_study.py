@@ -92,7 +92,7 @@ def _run(
     torch.manual_seed(config.seed)
     model = build.dense(config.model, len(found.classes))
     mean, std = build.normalisation(config.model, model)
-    size, device = int(model.patch_embed.img_size[0]), pick_device(config.device)
+    size, device = build.input_size(config.model, model), pick_device(config.device)
     recipe = config.recipe
     budget = Budget(
         epochs,

@@ -218,7 +218,10 @@ def reproduce(
         str | None, typer.Option("--steps", help="Only these steps, separated by commas.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of a labelled data set, for accuracy.")
+        Path | None, typer.Option("--data", help="Folder of a data set: trains its rows of Tables 2 to 5.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="What it is: imagenet, tiny-imagenet, stl10, cifar100.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Three short blocks: a look, not a result.")] = False,
     dry_run: Annotated[
@@ -233,7 +236,7 @@ def reproduce(
     """
     from reports import reproduce as reproducer
 
-    asked = reproducer.Asked(device, out, models, backends, steps, data, quick)
+    asked = reproducer.Asked(device, out, models, backends, steps, data, dataset, quick)
     raise typer.Exit(reproducer.run(asked, dry_run))
 
 

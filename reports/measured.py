@@ -146,6 +146,8 @@ def _load_run(path: Path) -> Run:
             info = _merge(info, dict(data))
         elif trained.is_summary(data):
             summaries.append(data)
+        elif trained.is_core_order(data):
+            continue
         else:
             read = list(from_rows(versus.with_opponents(_rows(data)), path.name))
             cells += read

@@ -20,6 +20,7 @@ from bench.names import check_name, split_names
 from bench.options import DEFAULT_BLOCKS, QUICK_BLOCKS
 from ecp.errors import DeviceError, EcpError, UsageError
 from reports import costs, measured
+from reports.reproduce_training import trainings
 
 VIT = ("vit_tiny", "vit_small", "vit_base", "ecp_vit_tiny", "ecp_vit_small", "ecp_vit_base")
 FIGURE1 = (
@@ -52,18 +53,23 @@ class Asked:
     backends: str | None = None
     steps: str | None = None
     data: Path | None = None
+    dataset: str | None = None
     quick: bool = False
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command of the harness. ``gives``: which tables and figures need it; ``seconds``: estimate."""
+    """One command of the harness. ``gives``: which tables and figures need it; ``seconds``: estimate.
+
+    ``folder``: where below the results it writes, for a command that makes no folder of its own.
+    """
 
     name: str
     gives: str
     arguments: tuple[str, ...]
     seconds: float
     resumable: bool = True
+    folder: str = ""
 
 
 def commands() -> dict[str, str]:
@@ -123,22 +129,29 @@ def plan(asked: Asked, store: measured.Store, have: Callable[[], dict[str, str]]
             ROOFLINE_S if name == "roofline" else repeats * _estimate(store, asked, command, models, some)
         )
         steps.append(Step(name, gives, tuple(arguments), seconds, name not in ONE_SHOT))
-    if asked.data is not None and "accuracy" in there:
-        arguments = [
-            "accuracy",
-            "--device",
-            asked.device,
-            "--models",
-            ",".join(chosen),
-            "--data",
-            str(asked.data),
-        ]
-        steps.append(Step("accuracy", "Tables 2 to 5", tuple(arguments), 600.0, False))
+    if "train" in there:
+        steps += _trainings(asked, store)
     if asked.steps:
         known = [s.name for s in steps]
         wanted = [check_name("step", n, known) for n in split_names(asked.steps, ())]
         steps = [s for s in steps if s.name in wanted]
     return steps
+
+
+def _trainings(asked: Asked, store: measured.Store) -> list[Step]:
+    """Tables 2 to 5 of the data set that the person has; nothing without one."""
+    if (asked.data is None) != (asked.dataset is None):
+        raise UsageError(
+            "--data DIR and --dataset NAME belong together: the folder, and which data set is in it"
+        )
+    if asked.dataset is None:
+        return []
+    models = tuple(split_names(asked.models, ())) or None
+    found = trainings(asked.dataset, str(asked.data), models, asked.quick, store)
+    return [
+        Step(f"train-{t.model}", "Tables 2 to 5", t.arguments, t.seconds, True, f"{asked.dataset}-{t.model}")
+        for t in found
+    ]
 
 
 def _is_phone(device: str) -> bool:
@@ -178,10 +191,12 @@ def _estimate(
 
 
 def duration(seconds: float) -> str:
-    """``42 s``, ``7 min``, ``1 h 20 min``."""
+    """``42 s``, ``7 min``, ``1 h 20 min``, ``12 days``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
+    if minutes > 3 * 24 * 60:
+        return f"{round(minutes / 60 / 24)} days"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
@@ -221,7 +236,7 @@ def run(
 
 
 def _run_step(step: Step, state: State, asked: Asked, call: Callable[[list[str]], int]) -> int:
-    arguments = [*step.arguments, "--out", str(asked.out / "results")]
+    arguments = [*step.arguments, "--out", str(asked.out / "results" / step.folder)]
     # A step that was started and not finished left a run that its own command can finish.
     resumed = state.code(step) == State.STARTED and step.resumable
     state.note(step, State.STARTED, 0.0)
@@ -244,9 +259,10 @@ def _call(arguments: list[str]) -> int:
 def _announce(steps: list[Step], state: State, asked: Asked) -> None:
     left = [s for s in steps if state.code(s) != 0]
     print(f"reproduce on {asked.device}: {len(left)} of {len(steps)} steps to run", file=sys.stderr)
+    wide = max(len(s.name) for s in steps)
     for step in steps:
         done = "done" if state.code(step) == 0 else f"about {duration(step.seconds)}"
-        print(f"  {step.name:10} {done:>14}   {step.gives}", file=sys.stderr)
+        print(f"  {step.name:{wide}} {done:>14}   {step.gives}", file=sys.stderr)
     total = duration(sum(s.seconds for s in left))
     print(f"  in all about {total}; stop it at any time, the same command goes on", file=sys.stderr)
 

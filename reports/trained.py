@@ -13,12 +13,34 @@ def is_summary(data: Any) -> bool:
     return isinstance(data, Mapping) and "top1" in data and isinstance(data.get("config"), Mapping)
 
 
+def is_core_order(data: Any) -> bool:
+    """Whether a JSON file is the core set beside a summary, which says of it what matters here."""
+    return isinstance(data, Mapping) and data.get("format") == "ecp-core-order"
+
+
 def model_name(config: Mapping[str, Any]) -> str:
     """The registry's name of the trained network: ``vit_small_patch16_224`` at ratio 0.3 -> ``ecp_vit_small@0.3``."""
     model = config.get("model") or {}
     name = re.sub(r"_patch\d+.*$", "", str(model.get("name", "")))
     ratio = float(model.get("core_ratio", 1.0))
     return name if ratio >= 1.0 else f"ecp_{name}@{ratio:g}"
+
+
+def dataset_name(summary: Mapping[str, Any]) -> str:
+    """The data set's name, which says so where only a part of it was trained on.
+
+    ImageNet-1K comes in the layout of any folder of pictures: its thousand synset names tell it.
+    """
+    data = summary["config"].get("data") or {}
+    name, classes = str(data.get("kind", "")), summary.get("classes") or []
+    if (
+        name == "imagefolder"
+        and len(classes) == 1000
+        and all(re.fullmatch(r"n\d{8}", str(c)) for c in classes)
+    ):
+        name = "imagenet"
+    part = data.get("per_class")
+    return f"{name} ({part} images per class)" if part else name
 
 
 def cells(summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -30,7 +52,7 @@ def cells(summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for s in summaries:
         config = s["config"]
         choice = str((s.get("core") or {}).get("method", ""))
-        key = (model_name(config), str((config.get("data") or {}).get("kind", "")), choice)
+        key = (model_name(config), dataset_name(s), choice)
         groups.setdefault(key, []).append(s)
     return [_cell(*key, some) for key, some in groups.items()]
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.models.spec import REGISTRY
+from reports import costs
 from reports.numbers import Column, Row
 from reports.tables import find
 from reports.tables.find import FRAMEWORKS, ON_DEVICE, ONE, Context, Find, Found, model_of, unlike_device
+
+# The core ratio of the paper's best accuracies.
+BEST_RATIO = 0.9
 
 
 def same_row_reference(pairs: dict[str, str]) -> Callable[[str, str], tuple[str, str] | None]:
@@ -57,10 +62,18 @@ def _profile_command(context: Context, row: Row, column: Column) -> str:
 
 def _accuracy_command(dataset: str) -> Callable[[Context, Row, Column], str]:
     def command(context: Context, row: Row, column: Column) -> str:
+        name = costs.ALIASES.get(str(row.conditions["model"]), str(row.conditions["model"]))
+        maker = REGISTRY[name][0] if name in REGISTRY else ""
         if column.conditions["metric"] in ("params", "macs", "resolution"):
-            return f"nox -s latency -- --quick --backends onnxruntime --models {row.conditions['model']}"
+            return (
+                f"nox -s latency -- --quick --backends onnxruntime --models {name if maker else 'onnx:FILE'}"
+            )
         data = str(column.conditions.get("dataset", dataset))
-        return f"nox -s train -- --model {model_of(row, column)} --dataset {data} --data PATH"
+        if maker not in ("timm", "ecp"):  # no package has its weights: an export of the authors' own
+            return f"nox -s accuracy -- --models onnx:FILE --dataset {data} --data PATH"
+        best = row.conditions.get("ratio") == "best"
+        model = f"{name}@{BEST_RATIO}" if best else model_of(row, column) if maker == "ecp" else name
+        return f"nox -s train -- --model {model} --dataset {data} --data PATH"
 
     return command
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.train import shortcuts
 from ecp.errors import DeviceError, EcpError, UsageError
 from reports import measured, readme, reproduce, summary
 from reports.cli import main
@@ -189,13 +190,32 @@ def test_every_planned_command_is_one_that_the_harness_accepts(quick):
     from bench.cli import make_app
 
     group = typer.main.get_command(make_app())
-    steps = reproduce.plan(reproduce.Asked(quick=quick), measured.Store([]))
+    asked = reproduce.Asked(quick=quick, data=Path("DIR"), dataset="tiny-imagenet")
+    steps = reproduce.plan(asked, measured.Store([]))
     assert {"latency", "profile", "roofline", "ablation", "cache", "length"} <= {s.name for s in steps}
+    rows = {"train-convit_base", "train-beit_base", "train-ecp_vit_base@0.9", "train-vit_base"}
+    assert rows <= {s.name for s in steps}
     for step in steps:
         name, *arguments = step.arguments
         more = ["--resume"] if step.resumable else []
-        group.commands[name].make_context(name, [*arguments, "--out", "x", *more])
+        context = group.commands[name].make_context(name, [*arguments, "--out", "x", *more])
         assert step.seconds > 0
+        if name == "train":
+            given = context.params
+            shortcuts(given["model"], given["dataset"], given["data"])
+
+
+def test_reproduce_trains_only_the_data_set_that_is_there():
+    have = lambda: {"train": "bench.train"}  # noqa: E731
+    with pytest.raises(UsageError, match="nothing to do"):
+        reproduce.run(reproduce.Asked(), have=have)
+    with pytest.raises(UsageError, match="--data DIR and --dataset NAME belong together"):
+        reproduce.plan(reproduce.Asked(data=Path("x")), measured.Store([]), have)
+    with pytest.raises(UsageError, match="unknown data set of the paper 'stl'; did you mean stl10"):
+        reproduce.plan(reproduce.Asked(data=Path("x"), dataset="stl"), measured.Store([]), have)
+    steps = reproduce.plan(reproduce.Asked(data=Path("x"), dataset="imagenet"), measured.Store([]), have)
+    assert len(steps) == 3 + 27 and len({s.folder for s in steps}) == 30, "each row keeps its own checkpoint"
+    assert "days" in reproduce.duration(sum(s.seconds for s in steps))
 
 
 def test_estimates_use_records_and_skip_what_cannot_run(store):

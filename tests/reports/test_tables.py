@@ -2,16 +2,22 @@
 
 import csv
 import io
+import json
 import re
+from itertools import pairwise
 
 import pytest
 
+from bench.models.spec import parse
+from bench.train import shortcuts
 from reports import numbers
-from reports.measured import Store
+from reports.measured import Store, load
+from reports.reproduce import commands
 from reports.tables import build, find, groups, render
 from reports.tables import build as build_table
 from reports.tables.build import every
 from reports.verdicts import SETTINGS, Match, Reference, judge
+from tests.reports import synthetic
 
 
 def test_table7_cells(store):
@@ -134,6 +140,50 @@ def test_without_records_everything_is_not_measured_with_a_command():
     table = build("t7", empty, "oneplus11", "fp16")
     assert table.counts == {"not measured": 25}
     assert all("--device oneplus11" in c.judged.why for c in table.cells.values() if c.judged)
+
+
+def test_every_command_of_a_table_is_one_that_can_be_typed():
+    """Its models are known, `train` accepts its row, and a network without any weights to be had asks for a file."""
+    for table in every(Store([])):
+        for cell in table.cells.values():
+            session, _, rest = cell.command.removeprefix("nox -s ").partition(" -- ")
+            words = rest.split()
+                options = dict(pairwise(words))
+            for model in options.get("--models", options.get("--model", "")).split(","):
+                parse(model)
+            if session == "train":
+                shortcuts(options["--model"], options["--dataset"], None)
+            assert session in commands(), cell.command
+    rows = build("t2", Store([]), "local", "fp32").cells
+    assert "--models onnx:FILE --dataset imagenet" in rows["pvt_tiny", "top1"].command
+    assert "train -- --model tnt_b --dataset imagenet" in rows["tnt_base", "top1"].command
+    assert "train -- --model ecp_vit_base@0.9 " in rows["ecp_vit_base", "top1"].command
+
+
+def test_a_shorter_training_and_a_part_of_the_images_are_not_the_papers_conditions(tmp_path):
+    def summary(**more):
+        found = synthetic.training(0.9, 0, 84.6)
+        found["config"]["data"] = {"kind": "imagefolder"}
+        found["config"]["recipe"] = {"epochs": 50}
+        found["classes"] = [f"n{i:08d}" for i in range(1000)]
+        for key, value in more.items():
+            found["config"][key] |= value
+        return found
+
+    def judged(found):
+        folder = tmp_path / str(len(list(tmp_path.iterdir()))) / "2026-02-01-t"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps(found))
+        (folder / "core.json").write_text('{"format": "ecp-core-order"}')
+        store = load(folder.parent)
+        assert store.runs[0].findings == []
+        return build("t3", store, "local", "fp32").cells["ecp_vit_base", "0.9"].judged
+
+    assert judged(summary()).match == Match.REPRODUCED
+    assert "1 epochs" in judged(summary(recipe={"epochs": 1})).why
+    assert "data imagenet (20 images per class)" in judged(summary(data={"per_class": 20})).why
+    short = {**summary(), "classes": ["cat", "dog"]}
+    assert "data imagefolder" in judged(short).why
 
 
 def test_paper_conditions_allow_reproduced():

@@ -72,6 +72,12 @@ def normalisation(config: ModelConfig, model: Any) -> tuple[tuple[float, ...], t
     return tuple(model.pretrained_cfg["mean"]), tuple(model.pretrained_cfg["std"])
 
 
+def input_size(config: ModelConfig, model: Any) -> int:
+    """Side of the square input in pixels."""
+    own = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    return int(own[0]) if own is not None else config.image or int(model.pretrained_cfg["input_size"][-1])
+
+
 def core_source(config: ModelConfig, found: Data) -> Source:
     """The images that a core set is chosen on: training images, except that the oracle sees those that are scored."""
     return found.test if config.core == ORACLE else found.train
