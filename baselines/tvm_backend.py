@@ -62,8 +62,7 @@ class TvmBackend(Backend):
         self._vm = relax.VirtualMachine(self._executable, self._device)
         self._main = self._vm["main"]
         self.stage(zero_feeds(self._interface))
-        self.execute()
-        # One run only: an untuned base model takes minutes.
+        # One run, the first: an untuned base model takes minutes.
         self._facts |= verify_threads(self.execute, config, self.name, repeats=1)
 
     def _module(self, onnx_path: Path, config: RunConfig) -> Any:

@@ -167,6 +167,8 @@ def _extra(records: Sequence[BlockRecord], shown: BlockRecord) -> dict[str, Any]
         "details": shown.extra.get("details", {}),
         "options": shown.extra.get("options", {}),
     }
+    if shown.cell.metric == "latency":
+        extra |= _energy(records)
     if shown.cell.metric == "profile":
         extra["profile"] = shown.extra.get("profile")
     if shown.cell.metric == "memory":
@@ -175,6 +177,14 @@ def _extra(records: Sequence[BlockRecord], shown: BlockRecord) -> dict[str, Any]
             for k in ("idle_mib", "prepared_mib", "above_idle_mib")
         }
     return extra
+
+
+def _energy(records: Sequence[BlockRecord]) -> dict[str, Any]:
+    """Millijoules of an inference, median over measured blocks, or why the system shows none."""
+    found = [r.extra["energy"] for r in records if r.status == "measured" and "energy" in r.extra]
+    value = _median([e.get("value") for e in found])
+    reason = next((e["reason"] for e in found if e.get("value") is None and "reason" in e), "")
+    return {"energy_mj": value, **({"energy_reason": reason} if value is None and reason else {})}
 
 
 def _latency_extra(blocks: list[list[float]]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ LEGEND = {
     "error": "error: largest, against float64",
     "launches": "launches: kernels per inference, in brackets those that only move data",
     "images/s": "images/s: batch over median latency",
+    "mJ": "mJ: energy of an inference by the processor's counters, neighbours on the package included",
 }
 BUSY = (
     "unstable: the machine was disturbed, so there is no value (~: what was seen meanwhile). Run again when nothing\n"
@@ -85,6 +86,7 @@ def _columns(metric: str, wide: bool) -> list[tuple[str, Show]]:
             ("first ms", lambda c, _: _number(c.extra.get("first_ms"))),
             ("start s", lambda c, _: _number(c.extra.get("compile_s"))),
             ("avg of 50", lambda c, _: _number(c.extra.get("paper_protocol_ms"))),
+            ("mJ", lambda c, _: _number(c.extra.get("energy_mj"))),
             ("version", lambda c, _: c.backend_version),
         ]
         return narrow + more if wide else narrow

@@ -156,3 +156,17 @@ def test_throughput_stands_beside_the_latency_of_batches() -> None:
 def test_a_cell_without_a_value_has_no_percentiles_either() -> None:
     cell = make_cell(CASE, [block(0, status="unstable", reason="load-by-others: 1.7")], 1)
     assert cell.value is None and not {"p50_ms", "paper_protocol_ms", "images_per_s"} & set(cell.extra)
+
+
+def test_energy_is_the_median_of_measured_blocks_or_a_reason() -> None:
+    def spent(number: int, energy: dict, **changes: object) -> BlockRecord:
+        return block(number, extra={"energy": energy}, **changes)
+
+    read = [spent(0, {"value": 30.0}), spent(1, {"value": 50.0}), spent(2, {"value": 40.0})]
+    cell = make_cell(CASE, read, 3)
+    assert cell.extra["energy_mj"] == 40.0 and "energy_reason" not in cell.extra
+    assert "40.00" in shown([cell], width=160) and "mJ" not in shown(
+        [make_cell(CASE, [block(0)], 1)], width=160
+    )
+    none = make_cell(CASE, [spent(0, {"value": None, "reason": "a virtual machine shows none"})], 1)
+    assert none.extra["energy_mj"] is None and "virtual machine" in none.extra["energy_reason"]
