@@ -123,4 +123,5 @@ def probe(name: str, device: AdbDevice) -> tuple[bool, str]:
         return False, str(error).removeprefix(f"device '{name}' is not reachable: ")
     transport.close()
     system = f"Android {identity.android}" if identity.is_android else identity.kernel
-    return True, f"{identity.manufacturer} {identity.product_model}, {system} ({transport.serial})".strip()
+    found = f"{identity.manufacturer} {identity.product_model}, {system} ({transport.serial})".strip()
+    return True, found + ("; emulated: its times mean nothing" if device.emulated else "")

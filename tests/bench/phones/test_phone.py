@@ -27,6 +27,9 @@ def test_the_right_phone_is_found(phone: Phone):
     assert identity.serial_hash and phone.adbd.serial not in str(identity)
     reachable, detail = connect.probe("test", phone.entry)
     assert reachable and "Testers TP-1" in detail
+    assert "mean nothing" not in detail
+    _, detail = connect.probe("test", entry(emulated=True))
+    assert "emulated: its times mean nothing" in detail
 
 
 @pytest.mark.parametrize(
