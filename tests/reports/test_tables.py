@@ -148,7 +148,7 @@ def test_every_command_of_a_table_is_one_that_can_be_typed():
         for cell in table.cells.values():
             session, _, rest = cell.command.removeprefix("nox -s ").partition(" -- ")
             words = rest.split()
-                options = dict(pairwise(words))
+            options = dict(pairwise(words))
             for model in options.get("--models", options.get("--model", "")).split(","):
                 parse(model)
             if session == "train":
