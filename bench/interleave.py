@@ -15,8 +15,8 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,7 +56,7 @@ class _Late(EcpError):
 
 @dataclass
 class _Side:
-    """One worker while it runs. ``gone``: it takes no (further) turns."""
+    """One worker while it runs. ``gone``: it takes no (further) turns in this model; ``out``: nor waits to leave it."""
 
     place: int
     process: subprocess.Popen[bytes]
@@ -64,22 +64,25 @@ class _Side:
     say: int
     errors: IO[bytes]
     gone: bool = False
+    out: bool = False
+    ended: bool = False
     typical_ms: float = 0.0
-    turns: list[int] = field(default_factory=list)
+    unread: bytes = b""
 
     def tell(self, line: str) -> None:
         with contextlib.suppress(BrokenPipeError):
             os.write(self.say, line.encode() + b"\n")
 
     def answer(self, deadline: float) -> list[str]:
-        """Words of the next line; none where the worker has closed its end (it has answered or died)."""
+        """Words of the next line; none where it is out: it has answered or died."""
         ready, _, _ = select.select([self.hear], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             raise _Late
         # One line per message and one message at a time: a line never shares a buffer with the next.
         words = self.hear.readline().decode().split()
-        self.gone = self.gone or not words or words[0] == "finished"
-        return words
+        self.out = not words or words[0] == "out"
+        self.gone = self.gone or self.out or words[0] == "finished"
+        return [] if self.out else words
 
 
 def can_take_turns(tree: Path) -> bool:
@@ -100,27 +103,63 @@ def run_group(
     requests: Sequence[Request], trees: Sequence[Path], orders: Orders, timeout_s: float, turns: Turns = GROUP
 ) -> list[Reply]:
     """Replies in the order of ``requests``; request i runs the code of ``trees[i]``. No process survives."""
+    (found,) = run_series([requests], trees, [orders], timeout_s, turns)
+    return [reply for reply in found if reply is not None]
+
+
+def run_series(
+    rows: Sequence[Sequence[Request | None]],
+    trees: Sequence[Path],
+    orders: Sequence[Orders],
+    timeout_s: float,
+    turns: Turns = GROUP,
+) -> Iterator[list[Reply | None]]:
+    """Several models, each a row with one request per side (None: not of this side), with one process per side.
+
+    Replies row by row. All sides meet at every model; ``timeout_s`` is for one. No process survives.
+    """
     sides: list[_Side] = []
-    begin = time.perf_counter()
     try:
-        for place, (request, tree) in enumerate(zip(requests, trees, strict=True)):
-            sides.append(_start(place, request, tree))
-        deadline = time.monotonic() + timeout_s
-        try:
-            _converse(sides, orders, turns, requests[0].min_seconds, deadline)
-            replies = [_reply(side, deadline) for side in sides]
-        except (_Late, subprocess.TimeoutExpired):
-            words = f"no answer within {timeout_s:g} s; the workers were stopped (raise --timeout)"
-            replies = [Reply("failed", words)] * len(requests)
+        begin = time.perf_counter()
+        for place, tree in enumerate(trees):
+            sides.append(_start(place, [row[place] for row in rows], tree))
+        ended = ""
+        for row, order in zip(rows, orders, strict=True):
+            mine = [side for side in sides if row[side.place] is not None]
+            replies, ended = _row(mine, row, order, turns, timeout_s, ended)
+            wall, begin = time.perf_counter() - begin, time.perf_counter()
+            found: list[Reply | None] = [None] * len(sides)
+            for side, reply in zip(mine, replies, strict=True):
+                found[side.place] = _finish(reply, side, order, wall)
+            if row is rows[-1]:
+                _end(sides)
+            yield found
     finally:
-        for side in sides:
-            kill(side.process)
-            _close(side)
-    wall = time.perf_counter() - begin
-    return [_finish(r, side, orders, wall) for r, side in zip(replies, sides, strict=True)]
+        _end(sides)
 
 
-def _start(place: int, request: Request, tree: Path) -> _Side:
+def _row(
+    sides: Sequence[_Side],
+    row: Sequence[Request | None],
+    orders: Orders,
+    turns: Turns,
+    timeout_s: float,
+    ended: str,
+) -> tuple[list[Reply], str]:
+    """Replies of one model, and why nothing can run after it (empty: it can). ``ended``: the same from before."""
+    if ended:
+        return [Reply("not-run", ended)] * len(sides), ended
+    deadline = time.monotonic() + timeout_s
+    seconds = next(request.min_seconds for request in row if request is not None)
+    try:
+        _converse(sides, orders, turns, seconds, deadline)
+        return [_reply(side, deadline) for side in sides], ""
+    except (_Late, subprocess.TimeoutExpired):
+        words = f"no answer within {timeout_s:g} s; the workers were stopped (raise --timeout)"
+        return [Reply("failed", words)] * len(sides), "the model before it in these processes did not end"
+
+
+def _start(place: int, requests: Sequence[Request | None], tree: Path) -> _Side:
     hear, child_says = os.pipe()
     child_hears, say = os.pipe()
     path = os.environ.get("PYTHONPATH")
@@ -147,13 +186,16 @@ def _start(place: int, request: Request, tree: Path) -> _Side:
     if process.stdin is None:
         raise RuntimeError("a pipe was asked for")
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(request.to_dict()).encode())
+        asked = [request.to_dict() for request in requests if request is not None]
+        # One request as it always was: an older revision's worker knows no lists.
+        process.stdin.write(json.dumps(asked if len(asked) > 1 else asked[0]).encode())
         process.stdin.close()
     return _Side(place, process, os.fdopen(hear, "rb"), say, errors)
 
 
 def _converse(sides: Sequence[_Side], orders: Orders, turns: Turns, seconds: float, deadline: float) -> None:
     for side in sides:
+        side.gone = side.out = False
         side.answer(deadline)
     for side in sides:
         if not side.gone:
@@ -166,7 +208,8 @@ def _converse(sides: Sequence[_Side], orders: Orders, turns: Turns, seconds: flo
             side.tell("end")
             side.answer(deadline)
     for side in sides:
-        side.tell("leave")
+        if not side.out:
+            side.tell("leave")
 
 
 def _take_turns(
@@ -195,30 +238,41 @@ def _take_turns(
 
 
 def _reply(side: _Side, deadline: float) -> Reply:
-    left = max(0.0, deadline - time.monotonic())
+    """The next line of its standard output; where that ends without one, its last words."""
     # Not communicate(): it would reap the process, whose processor time the other side still reads.
-    out = b""
     stream: Any = side.process.stdout
-    end = time.monotonic() + left
-    while True:
-        ready, _, _ = select.select([stream], [], [], max(0.0, end - time.monotonic()))
+    while b"\n" not in side.unread:
+        ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             raise _Late
         piece = os.read(stream.fileno(), 1 << 16)
         if not piece:
-            break
-        out += piece
-    code = side.process.wait(timeout=max(1.0, end - time.monotonic()))
-    side.errors.seek(0)
-    return parse_reply(out, code, side.errors.read().decode(errors="replace"))
+            if side.ended:
+                return Reply("not-run", "its process had ended in a model before this one")
+            side.ended = True
+            code = side.process.wait(timeout=max(1.0, deadline - time.monotonic()))
+            return parse_reply(side.unread, code, _said(side))
+        side.unread += piece
+    line, _, side.unread = side.unread.partition(b"\n")
+    return parse_reply(line, 0, _said(side))
 
 
-def _close(side: _Side) -> None:
-    side.hear.close()
-    os.close(side.say)
-    side.errors.close()
-    if side.process.stdout is not None:
-        side.process.stdout.close()
+def _said(side: _Side) -> str:
+    """What it wrote to standard error so far. By position: the worker writes at the file's own one."""
+    number = side.errors.fileno()
+    return os.pread(number, os.fstat(number).st_size, 0).decode(errors="replace")
+
+
+def _end(sides: list[_Side]) -> None:
+    """End every process and close what was open; fine to call twice."""
+    while sides:
+        side = sides.pop()
+        kill(side.process)
+        side.hear.close()
+        os.close(side.say)
+        side.errors.close()
+        if side.process.stdout is not None:
+            side.process.stdout.close()
 
 
 def _finish(reply: Reply, side: _Side, orders: Orders, wall_s: float) -> Reply:

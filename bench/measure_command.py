@@ -8,6 +8,7 @@ import typer
 
 from bench import options as o
 from bench.options import RunOptions
+from ecp.errors import UsageError
 
 
 def add(
@@ -33,13 +34,19 @@ def add(
         timeout: o.Timeout = 600.0,
         settings: o.Set = None,
         batches: o.Batches = None,
+        share: o.Share = 1,
     ) -> None:
         from bench.run import measure
 
+        if share != 1 and metric != "versus":
+            raise UsageError(
+                f"--share belongs to versus; {metric} has a process for every block of every model"
+            )
         asked = RunOptions(
             *(device, models, backends, precision, threads, quick, json, out, resume, seed, blocks, timeout),
             settings=tuple(settings or ()),
             batches=batches,
+            share=share,
         )
         raise typer.Exit(carry_out(asked) if carry_out else measure(metric, asked))
 

@@ -33,6 +33,15 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of the random order of m
 Blocks = Annotated[int | None, typer.Option("--blocks", min=1, help="Fresh processes per cell (default 10).")]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, help="Seconds before one block is given up.")]
 
+Share = Annotated[
+    int,
+    typer.Option(
+        "--share",
+        min=1,
+        help="versus: models that a block's processes measure one after the other, where loading takes longest.",
+    ),
+]
+
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Backend setting BACKEND.KEY=VALUE, e.g. ecp.fuse=false; may be repeated."),
@@ -60,6 +69,7 @@ class RunOptions:
     timeout: float = 600.0
     settings: tuple[str, ...] = ()
     batches: str | None = None
+    share: int = 1
 
     @property
     def block_count(self) -> int:

@@ -8,6 +8,9 @@ The harness (:mod:`bench.interleave`) opens two pipes and names them in the envi
     warm TYPICAL_MS      go LEAD COUNT   steady; run LEAD unrecorded iterations, then COUNT recorded ones
     done                 go ... | end
     finished             leave           the state after the stretch is captured
+    out                                  no (further) turns in this model: it failed, or clocks itself
+
+A worker that measures several models one after the other has this conversation once for each.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import TextIO
 
 from ecp.errors import EcpError
@@ -29,6 +33,7 @@ class Turn:
 
     def __init__(self, hear: TextIO, say: TextIO) -> None:
         self._hear_stream, self._say_stream = hear, say
+        self._left = False
         self.others: tuple[int, ...] = ()
 
     def prepared(self) -> None:
@@ -62,6 +67,13 @@ class Turn:
         """Say that the state after the stretch is captured; wait, so that what follows disturbs nobody."""
         self._say("finished")
         self._hear("leave")
+        self._left = True
+
+    def over(self) -> None:
+        """This model is done with; says so where the harness may still wait for a turn."""
+        if not self._left:
+            self._say("out")
+        self._left = False
 
     def _say(self, line: str) -> None:
         self._say_stream.write(line + "\n")
@@ -75,8 +87,9 @@ class Turn:
         return words[1:]
 
 
+@cache
 def channel() -> Turn | None:
-    """This worker's channel, or None where it runs alone. Asked once: children must not find it."""
+    """This worker's channel, or None where it runs alone. Read once: children must not find it."""
     named = os.environ.pop(VARIABLE, "")
     if not named:
         return None

@@ -25,7 +25,8 @@ DEFAULT_BACKENDS = ("ecp", "onnxruntime", "openvino")
 HELP = """Ratio of the first backend to each other, all loaded at once and taking turns of a tenth of a second.
 
 Every block is a fresh process for each backend of a model. With one backend and several models the models
-take turns: the first model against each other. For a time that stands alone use `latency`.
+take turns: the first model against each other. With --share 8 a process goes on to the next of 8 models, fresh
+again in the next block. For a time that stands alone use `latency`.
 
 Example: python -m bench versus --models vit_small --backends ecp,openvino,onnxruntime
 
@@ -64,7 +65,9 @@ def _carry_out(
         target = target_of(options.device, reach)
         with console.status("") as status:
             shown = _progress(console, status)
-            versus_run.carry_out(plan, prepared, target, timing, folder, have, progress=shown)
+            versus_run.carry_out(
+                plan, prepared, target, timing, folder, have, share=options.share, progress=shown
+            )
         state = "complete"
     except KeyboardInterrupt:
         state = "interrupted"

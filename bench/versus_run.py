@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -67,42 +68,88 @@ def carry_out(
     folder: RunFolder,
     have: Sequence[BlockRecord] = (),
     *,
+    share: int = 1,
     progress: Callable[[str, int, int], None] = lambda label, done, total: None,
 ) -> None:
-    """Measure every block of the plan that is not complete in ``have``; records are on disk block by block."""
+    """Measure every block of the plan that is not complete in ``have``; records are on disk block by block.
+
+    ``share``: how many models of a round a block's processes measure one after the other before they end.
+    """
     settled = {_key(r): r for r in have if r.status in SETTLED}
     seen = {r.seq for r in have}
-    for number, steps in enumerate(plan):
-        progress(steps[0].case.model, number, len(plan))
-        running = [s for s in steps if (s.case.backend, s.case.model) not in settled]
-        if len(running) < 2 and number >= 1:
-            continue
-        if all(s.seq in seen for s in running):
-            continue
-        for record in _block(running, prepared, target, settings, folder.run_id):
-            folder.append(record)
-            if record.status in SETTLED:
-                settled[_key(record)] = record
+    done = 0
+    for blocks in shared(plan, share):
+        todo = []
+        for number, steps in enumerate(blocks, start=done):
+            running = [s for s in steps if (s.case.backend, s.case.model) not in settled]
+            alone = len(running) < 2 and number >= 1
+            if running and not alone and not all(s.seq in seen for s in running):
+                todo.append(running)
+        progress(" ".join(steps[0].case.model for steps in todo), done, len(plan))
+        for records in _blocks(todo, prepared, target, settings, folder.run_id) if todo else ():
+            for record in records:
+                folder.append(record)
+                if record.status in SETTLED:
+                    settled[_key(record)] = record
+        done += len(blocks)
     progress("", len(plan), len(plan))
+
+
+def shared(plan: Sequence[Sequence[Step]], share: int) -> Iterator[list[Sequence[Step]]]:
+    """Up to ``share`` neighbours of the plan at a time, all of one round: no model meets itself in a process."""
+    for _, grouped in groupby(plan, key=lambda steps: steps[0].block):
+        one_round = list(grouped)
+        for start in range(0, len(one_round), share):
+            yield one_round[start : start + share]
 
 
 def _key(record: BlockRecord) -> tuple[str, str]:
     return record.cell.backend, record.cell.model
 
 
-def _block(
-    steps: Sequence[Step], prepared: Mapping[str, Prepared], target: Target, settings: Settings, run_id: str
-) -> list[BlockRecord]:
-    requests = [make_request(s.case, prepared[s.case.model], target, settings) for s in steps]
-    begin = time.perf_counter()
-    replies = interleave.run_group(
-        requests, [TREE] * len(steps), orders_of(len(steps), steps[0].seq), settings.timeout_s
-    )
-    wall = (time.perf_counter() - begin) / len(steps)
-    return [
-        to_record(step, prepared[step.case.model], _alone(reply), run_id, wall)
-        for step, reply in zip(steps, replies, strict=True)
+def _blocks(
+    blocks: Sequence[Sequence[Step]],
+    prepared: Mapping[str, Prepared],
+    target: Target,
+    settings: Settings,
+    run_id: str,
+) -> Iterator[list[BlockRecord]]:
+    """Records of one block after the other; a contender has one process for all of them."""
+    rows = _rows(blocks)
+    count = len(rows[0])
+    requests = [
+        [s if s is None else make_request(s.case, prepared[s.case.model], target, settings) for s in row]
+        for row in rows
     ]
+    orders = [orders_of(count, steps[0].seq) for steps in blocks]
+    begin = time.perf_counter()
+    for number, replies in enumerate(
+        interleave.run_series(requests, [TREE] * count, orders, settings.timeout_s)
+    ):
+        pairs = [
+            (s, r) for s, r in zip(rows[number], replies, strict=True) if s is not None and r is not None
+        ]
+        wall, begin = (time.perf_counter() - begin) / len(pairs), time.perf_counter()
+        yield [
+            to_record(step, prepared[step.case.model], _told(reply, number, len(rows)), run_id, wall)
+            for step, reply in pairs
+        ]
+
+
+def _rows(blocks: Sequence[Sequence[Step]]) -> list[list[Step | None]]:
+    """The steps of each block by contender: one column each, None where one does not run that model."""
+    if len(blocks) == 1:
+        return [list(blocks[0])]
+    backends = dict.fromkeys(step.case.backend for steps in blocks for step in steps)
+    tables = [{step.case.backend: step for step in steps} for steps in blocks]
+    return [[table.get(backend) for backend in backends] for table in tables]
+
+
+def _told(reply: Reply, number: int, models: int) -> Reply:
+    """The reply with its place among the models of its process, where it shares one."""
+    found = _alone(reply)
+    shared_with = {"models_in_process": models, "place_in_process": number} if models > 1 else {}
+    return replace(found, extra={**found.extra, **shared_with})
 
 
 def _alone(reply: Reply) -> Reply:

@@ -1,5 +1,7 @@
 """One block in a fresh process: ``python -m bench.worker`` reads a request from stdin, answers on stdout.
 
+A list of requests is answered one after the other, a line each: models that share a block's process.
+
 Frameworks print to standard output as they please, so the worker keeps the real stdout for its one line of JSON
 and points descriptor 1 at stderr before it imports any of them.
 """
@@ -32,13 +34,18 @@ TIMED_BY_WALL = (*TIMED, "versus")
 
 
 def main() -> int:
-    """Answer one request; the exit status is 0 whenever an answer was written."""
+    """Answer what is asked; the exit status is 0 whenever an answer was written."""
     reply_fd = os.dup(1)
     os.dup2(2, 1)
-    request = Request.from_dict(json.load(sys.stdin))
-    reply = answer(request)
+    asked = json.load(sys.stdin)
+    turn = turns.channel()
     with os.fdopen(reply_fd, "w") as stream:
-        stream.write(json.dumps(reply.to_dict(), allow_nan=False) + "\n")
+        for data in asked if isinstance(asked, list) else [asked]:
+            reply = answer(Request.from_dict(data))
+            stream.write(json.dumps(reply.to_dict(), allow_nan=False) + "\n")
+            stream.flush()
+            if turn is not None:
+                turn.over()
     # Some frameworks crash in their exit handlers; the answer is out, nothing of this process is needed any more.
     sys.stderr.flush()
     os._exit(0)

@@ -88,6 +88,92 @@ def test_a_side_that_cannot_run_leaves_the_other_alone(trees):
     assert a.samples_ms == [] and len(b.samples_ms) > 10
 
 
+SERIES = """
+import json, os, sys, time
+from bench import turns
+turn = turns.channel()
+for request in json.load(sys.stdin):
+    behave = request["options"].get(os.path.basename(os.getcwd()), "good")
+    log = []
+    def execute():
+        start = time.monotonic()
+        time.sleep(0.004)
+        log.append((start, time.monotonic()))
+    reply = {"status": "measured", "extra": {"model": request["model"], "pid": os.getpid()}}
+    if behave == "crash":
+        sys.exit(3)
+    if behave == "hang":
+        time.sleep(600)
+    if behave == "refuse":
+        reply |= {"status": "unsupported", "reason": "no such operator"}
+    else:
+        turn.prepared()
+        if behave != "own clock":
+            found, _ = turn.sample(execute, 5.0)
+            reply["samples_ms"] = [t for one in found for t in one]
+        turn.finished()
+    reply["extra"]["log"] = log
+    print(json.dumps(reply), flush=True)
+    turn.over()
+"""
+
+
+def series(trees, *rows, timeout=120):
+    """Replies of models in one process per side; each row says how side a and side b behave, None: not asked."""
+    for tree in trees:
+        (tree / "bench/worker.py").write_text(SERIES)
+
+    def request(model, name, behave):
+        options = {name: behave}
+        return behave and Request("versus", "x", model, "0", "o", "i", "r", options=options, min_seconds=0.08)
+
+    asked = [[request(f"m{k}", n, b) for n, b in zip("ab", row, strict=True)] for k, row in enumerate(rows)]
+    orders = [lambda n: [n % 2, 1 - n % 2]] * len(rows)
+    return list(interleave.run_series(asked, trees, orders, timeout))
+
+
+def rows_in_order(found):
+    """Spans of each row; no side is ahead in another model."""
+    spans = [[span for r in row if r is not None for span in r.extra["log"]] for row in found]
+    for one, two in itertools.pairwise(spans):
+        assert max(end for _, end in one) <= min(begin for begin, _ in two)
+    return spans
+
+
+def test_models_of_a_series_meet_in_the_same_two_processes(trees):
+    found = series(trees, ("good", "good"), ("good", "good"), ("good", "good"))
+    assert [[r.extra["model"] for r in row] for row in found] == [[f"m{k}"] * 2 for k in range(3)]
+    pids = [[r.extra["pid"] for r in row] for row in found]
+    assert pids[0] == pids[1] == pids[2] and len(set(pids[0])) == 2
+    flat = sorted(span for row in rows_in_order(found) for span in row)
+    assert all(one[1] <= two[0] for one, two in itertools.pairwise(flat))
+
+
+def test_a_model_that_one_side_refuses_does_not_stop_the_series(trees):
+    found = series(
+        trees, ("refuse", "good"), ("good", "good"), ("own clock", "good"), (None, "good"), ("good", "good")
+    )
+    statuses = [[r and r.status for r in row] for row in found]
+    assert statuses[0] == ["unsupported", "measured"] and statuses[3] == [None, "measured"]
+    assert statuses[1] == statuses[4] == ["measured", "measured"]
+    assert [len(row[0].samples_ms) > 10 for row in (found[1], found[2], found[4])] == [True, False, True]
+    assert [row[1].extra["model"] for row in found] == ["m0", "m1", "m2", "m3", "m4"]
+    rows_in_order(found)
+
+
+def test_a_process_that_dies_answers_for_its_model_only(trees):
+    found = series(trees, ("good", "good"), ("good", "crash"), ("good", "good"), ("good", "good"))
+    assert [row[0].status for row in found] == ["measured"] * 4
+    assert [row[1].status for row in found] == ["measured", "failed", "not-run", "not-run"]
+    assert "exit status 3" in found[1][1].reason and "ended in a model before" in found[2][1].reason
+
+
+def test_a_model_that_hangs_ends_the_series(trees):
+    found = series(trees, ("good", "good"), ("good", "hang"), ("good", "good"), timeout=4)
+    assert [{r.status for r in row} for row in found] == [{"measured"}, {"failed"}, {"not-run"}]
+    assert [p for p in Path("/proc").iterdir() if p.name.isdigit() and _runs(p, trees)] == []
+
+
 def test_a_hanging_side_ends_both_and_leaves_no_process(trees):
     replies = pair(trees, timeout=3, b="hang")
     assert {r.status for r in replies} == {"failed"} and "within 3 s" in replies[0].reason

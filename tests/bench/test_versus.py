@@ -120,6 +120,33 @@ def test_a_device_with_a_name_of_its_own_is_found_by_its_selector(workplace: Wor
     assert {c["device"] for c in cells} == {"desk"}
 
 
+def test_shared_processes_take_models_of_one_round_only() -> None:
+    groups = [(case("x", m), case("y", m)) for m in "abcde"]
+    plan = versus_run.make_plan(groups, 2, 0)
+    pieces = list(versus_run.shared(plan, 3))
+    assert [len(p) for p in pieces] == [3, 2, 3, 2]
+    assert [steps for piece in pieces for steps in piece] == plan
+    assert all(len({steps[0].block for steps in piece}) == 1 for piece in pieces)
+    assert [len(p) for p in versus_run.shared(plan, 1)] == [1] * 10
+
+
+def test_models_that_share_a_process_have_ratios_of_their_own(workplace: Workplace) -> None:
+    other = workplace.folder / "other.onnx"
+    other.write_bytes((workplace.folder / "tiny.onnx").read_bytes())
+    models = f"{workplace.model},onnx:{other}"
+    code, cells, words = versus(
+        workplace, "--backends", "fake-right,fake-twice,fake-unsupported", "--models", models, "--share", "2"
+    )
+    assert code == 0, words
+    assert [c["status"] for c in cells] == ["measured", "measured", "unsupported"] * 2
+    assert all(0.2 < c["value"] < 0.5 and len(c["blocks"]) == 6 for c in (cells[1], cells[4]))
+    (path,) = (workplace.folder / "results").glob("*-versus-*/records.jsonl")
+    for block in range(6):
+        ran = [r for r in read_records(path).records if r.block == block and r.cell.backend == "fake-right"]
+        assert len({r.extra["python_pid"] for r in ran}) == 1
+        assert sorted(r.extra["place_in_process"] for r in ran) == [0, 1]
+
+
 def test_interrupted_run_is_finished_by_resume(workplace: Workplace) -> None:
     arguments = ("--backends", "fake-right,fake-twice")
     assert versus(workplace, *arguments, blocks=2)[0] == 0
@@ -140,6 +167,7 @@ def test_interrupted_run_is_finished_by_resume(workplace: Workplace) -> None:
         (("--backends", "fake-right"), 2, "two contenders"),
         (("--backends", "fake-right,fake-twice", "--device", "oneplus11"), 2, "this computer only"),
         (("--backends", "fake-right,fake-twice", "--device", "other-card"), 3, "not NVIDIA H200; ask for"),
+        (("--backends", "fake-right,fake-twice", "--share", "0"), 2, "--share"),
         (("--backends", "fake-right,fake-twics"), 2, "did you mean fake-twice"),
     ],
 )
