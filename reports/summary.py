@@ -9,7 +9,7 @@ from reports.audit.render import counts
 from reports.measured import Store
 from reports.speeds import speed_summary
 from reports.tables.build import TableCell, every
-from reports.tables.render import measured_text
+from reports.tables.render import number
 from reports.verdicts import Match
 from reports.versus import METRIC, bouts, ratio_text, verdict
 
@@ -30,7 +30,7 @@ def markdown(store: Store, device: str | None = None) -> str:
             if cell.judged:
                 by_match[cell.judged.match].append((name, cell))
     said = ", ".join(f"{total[str(m)]} {m}" for m in Match if total[str(m)])
-    lines.append(f"{sum(total.values())} published table cells: {said}.")
+    lines.append(f"{sum(total.values())} published table cells: {said}. Below: published -> measured.")
     audited = audit_all()
     lines.append(
         f"\n{len(audited)} claims audited: " + ", ".join(f"{n} {v}" for v, n in counts(audited).items()) + "."
@@ -46,51 +46,51 @@ def markdown(store: Store, device: str | None = None) -> str:
 
 
 def _speed(store: Store, device: str | None) -> list[str]:
+    """One line per device and precision: each model's factor over the fastest other framework."""
     rows = [r for r in speed_summary(store) if device in (None, r["device"])]
     if not rows:
         return []
     lines = ["", "## Speed of ecp", ""]
-    for r in rows:
-        lines.append(
-            f"- {r['model']} on {r['device']}, {r['precision']}: ecp {r['ours']} ms, fastest other "
-            f"({r['backend']}) {r['other']} ms: {r['ratio']}x, {r['verdict']}"
-        )
+    lines += ["Time of the fastest other framework over ecp's; above 1 ecp is faster.", ""]
+    for place in dict.fromkeys((r["device"], r["precision"]) for r in rows):
+        mine = [r for r in rows if (r["device"], r["precision"]) == place]
+        faster = sum(r["verdict"] == "faster" for r in mine)
+        each = [
+            f"{r['model']} {r['ratio']}" + ("" if r["verdict"] == "faster" else f" ({r['verdict']})")
+            for r in mine
+        ]
+        lines.append(f"- {', '.join(place)}: faster on {faster} of {len(mine)}: {', '.join(each)}")
     return lines
 
 
 def _turns(store: Store, device: str | None) -> list[str]:
+    """One line per group that took turns."""
     found = [b for b in bouts(store.find(metric=METRIC)) if device in (None, b.device)]
     if not found:
         return []
-    lines = [
-        "",
-        "## Taking turns",
-        "",
-        "Time of the first over time of the other; below 1 the first is faster.",
-        "",
-    ]
+    lines = ["", "## Taking turns", ""]
+    lines += ["Time of the first over time of the other; below 1 the first is faster.", ""]
     for bout in found:
+        pairs = []
         for cell in bout.others:
             why = f": {cell.reason}" if cell.reason else ""
-            pair = f"{bout.first} / {bout.name(cell)}"
-            lines.append(f"- {bout.title}: {pair} {ratio_text(cell)}: {verdict(cell)}{why}")
-        if bout.leader:
-            lines.append(f"- {bout.title}: fastest of all: {bout.leader}")
+            pairs.append(f"{bout.first} / {bout.name(cell)} {ratio_text(cell)} {verdict(cell)}{why}")
+        leader = f"; fastest of all: {bout.leader}" if bout.leader else ""
+        lines.append(f"- {bout.title}: {'; '.join(pairs)}{leader}")
     return lines
 
 
 def _cells(title: str, cells: list[tuple[str, TableCell]]) -> list[str]:
+    """One line per row of a table; the sentence behind each verdict stands in the table's CSV file."""
     if not cells:
         return []
     lines = ["", f"## {title} ({len(cells)})", ""]
+    rows: dict[str, list[str]] = defaultdict(list)
     for name, cell in cells:
-        assert cell.published and cell.judged
-        unit = cell.column.unit
-        lines.append(
-            f"- {name}, {cell.row.header}, {cell.column.header}: published {cell.published.printed} {unit}, "
-            f"measured {measured_text(cell.found)}; {cell.judged.why}"
-        )
-    return lines
+        assert cell.published
+        numbers = f"{cell.published.printed} -> {number(cell.found.value)}"
+        rows[f"{name}, {cell.row.header}"].append(f"{cell.column.header} {numbers}")
+    return lines + [f"- {row}: {'; '.join(some)}" for row, some in rows.items()]
 
 
 def _missing(cells: list[tuple[str, TableCell]]) -> list[str]:

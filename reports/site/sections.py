@@ -12,7 +12,7 @@ from reports.audit import render as audit_render
 from reports.audit.base import MEANING as AUDIT_MEANING
 from reports.measured import Measured, slug
 from reports.series import all_series
-from reports.site import extras, pages, shape
+from reports.site import extras, notes, pages, shape
 from reports.speeds import speed_summary
 from reports.tables import render
 from reports.tables.find import is_ours
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from reports.site.build import Builder
 
 ACCURACY_TABLES = ("t2", "t3", "t4", "t5")
+# Figures of the first page; those of times alone stand on the pages of their devices.
+LEAD = ("versus-", "length-turns-", "table3-curve")
 
 
 def meanings() -> list[tuple[str, str]]:
@@ -65,7 +67,7 @@ def overview(b: Builder) -> None:
         ahead = sum(r["verdict"] == "faster" for r in turns)
         label = "pairs that took turns in which ecp is faster"
         tiles.insert(2, {"value": f"{ahead} of {len(turns)}", "label": label})
-    lead = [f for f in b.figures if f.id.startswith(("latency-", "versus-"))]
+    lead = [f for kind in LEAD for f in b.figures if f.id.startswith(kind)]
     if b.turns:
         b.data("data/versus.csv", versus_csv(b.turns))
     b.page(
@@ -77,7 +79,8 @@ def overview(b: Builder) -> None:
         summary=plain or summary,
         other_summary=[r for r in summary if "@" in r["model"]] if plain else [],
         lead=lead,
-        turns=b.turns,
+        turns=[r for r in b.turns if r["told_by"] == "backend"],
+        model_turns=[r for r in b.turns if r["told_by"] == "model"],
         tables=b.shaped,
         audit_counts=audit_counts,
         audit_total=len(b.audited),
@@ -232,6 +235,9 @@ def runs(b: Builder) -> None:
             file=name,
             facts=pages.run_facts(run),
             findings=run.findings,
+            notes=notes.text(run),
+            pictures=notes.pictures(run, b.out / "pictures"),
+            printed=notes.printed(run),
             turns=shape.bout_rows(versus.bouts(run.cells)),
             cells=pages.run_cells(run),
             validity=pages.validity(run),

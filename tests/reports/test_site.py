@@ -6,9 +6,10 @@ import shutil
 import pytest
 
 from ecp.errors import UsageError
-from reports.measured import Store
+from reports.measured import Store, load
 from reports.site import build, spark
 from reports.site.check import check
+from tests.reports import synthetic
 
 
 def test_nothing_is_broken_and_nothing_leads_elsewhere(site):
@@ -41,6 +42,26 @@ def test_pages_show_what_the_records_say(site):
 def test_text_from_records_is_escaped(site):
     page = (site.folder / "devices" / "local.html").read_text()
     assert "ecp &lt;b&gt;cpu&lt;/b&gt;" in page and "<b>cpu" not in page
+
+
+def test_a_run_shows_its_notes_and_pictures_and_nothing_leads_out(tmp_path):
+    records = synthetic.write_all(tmp_path / "records")
+    run = records / "2026-01-03-various"
+    notes = "# Title\n\n## What\n\n<b>bold</b> [link](http://example.org)\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+    (run / "README.md").write_text(notes)
+    (run / "cores.png").write_bytes(b"\x89PNG")
+    (run / "printed.txt").write_text("1 < 2\n")
+    built = build(load(records), tmp_path / "site")
+    page = (built.folder / "runs" / "2026-01-03-various.html").read_text()
+    assert "<h3>What</h3>" in page and "<td>2</td>" in page and "Title" not in page
+    assert "&lt;b&gt;" in page and "1 &lt; 2" in page and 'href="http' not in page
+    assert (built.folder / "pictures" / "2026-01-03-various-cores.png").read_bytes() == b"\x89PNG"
+    assert check(built.folder) == []
+
+
+def test_accuracies_of_two_data_sets_are_told_apart(site):
+    page = (site.folder / "models" / "ecp_vit_base-0.9.html").read_text()
+    assert '<span class="small">tiny-imagenet</span>' in page
 
 
 def test_history_has_the_series_of_two_runs(site):
