@@ -24,6 +24,7 @@ from bench import inputs
 from bench.accuracy_gate import LIMITS
 from bench.phones.connect import Identity
 from bench.phones.runner import ANDROID_ROOT, LINUX_ROOT
+from bench.phones.tvm import run_tvm
 from bench.protocol import Reply, Request
 from bench.transports.base import Transport
 from bench.transports.store import Store
@@ -46,11 +47,13 @@ class Times:
 
 
 def run_foreign(transport: Transport, identity: Identity, request: Request, timeout_s: float) -> Reply:
-    """One block of MNN or TNN. Raises :class:`Unavailable` without a build, :class:`Unsupported` for others."""
+    """One block of MNN, TNN or TVM. Raises :class:`Unavailable` without a build, :class:`Unsupported` for others."""
+    if request.backend == "tvm-rpc":
+        return run_tvm(transport, request)
     run = _ADAPTERS.get(request.backend)
     if run is None:
         raise Unsupported(
-            f"{request.backend} has no adapter for phones; {', '.join(_ADAPTERS)} and ecp have one"
+            f"{request.backend} has no adapter for phones; {', '.join(_ADAPTERS)}, tvm-rpc and ecp have one"
         )
     if request.metric != "latency":
         raise Unsupported(f"{request.backend}'s test program does not report {request.metric}")

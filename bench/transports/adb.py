@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import time
@@ -133,6 +134,13 @@ class AdbTransport(ShellTransport):
     def pull(self, remote: str, local: Path, *, timeout_s: float = 600.0) -> None:
         """``adb pull``."""
         self._transfer(["pull", _absolute(remote), str(local.resolve())], timeout_s)
+
+    def forwarded_ports(self) -> set[int]:
+        """TCP ports of this computer that ``adb forward`` leads to this device."""
+        done = self._local([self._adb, "forward", "--list"], b"", LIST_TIMEOUT_S, "adb forward")
+        rows = [line.split() for line in done.stdout.decode(errors="replace").splitlines()]
+        found = [row[1] for row in rows if len(row) == 3 and row[0] == self.serial]
+        return {int(name.removeprefix("tcp:")) for name in found if re.fullmatch(r"tcp:\d+", name)}
 
     def reconnect(self, timeout_s: float = 60.0) -> None:
         """Ask adb to reconnect, then wait until the state is ``device`` and a command gets through."""

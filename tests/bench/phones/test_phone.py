@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +22,11 @@ from bench import devices, inputs
 from bench.phones import add, connect, counters, launcher
 from bench.phones.runner import PhoneRunner
 from bench.protocol import Request
-from bench.transports.adb import AdbTransport
+from bench.transports.adb import AdbTransport, find_adb
 from ecp.errors import DeviceError, UsageError
 from tests.bench.phones.conftest import Phone, entry
 from tests.bench.phones.test_parsers import MEMINFO
+from tests.bench.transports import real_adbd
 
 
 def test_the_right_phone_is_found(phone: Phone):
@@ -237,3 +246,43 @@ def test_gpu_counter_numbers_follow_the_generation():
     rows = [{"group": c.group, "countable": c.countable, "delta": i} for i, c in enumerate(wanted)]
     read = counters.gpu_reading({"kgsl_counters": {"reason": None, "values": rows}}, wanted)
     assert read["tp-l1-cacheline-misses"]["value"] == 1
+
+
+@pytest.fixture
+def tvm_server() -> Iterator[int]:
+    """TVM's RPC server on a port of the phone, which here is this computer."""
+    pytest.importorskip("tvm")
+    port = real_adbd.free_port()
+    command = [sys.executable, "-m", "tvm.exec.rpc_server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--port-end", str(port + 1)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            break
+        time.sleep(0.5)
+    yield port
+    # The server serves from a child of its own, which would outlive it.
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(10)
+
+
+@pytest.mark.slow
+def test_tvm_is_measured_on_this_phone_and_nowhere_else(
+    phone: Phone, request_: Request, tvm_server: int, monkeypatch
+):
+    monkeypatch.setenv("TVM_RPC", f"127.0.0.1:{tvm_server}")
+    monkeypatch.setenv("TVM_RPC_TARGET", '{"kind": "llvm"}')
+    with launcher("test", phone.entry) as launch:
+        reply = launch(replace(request_, backend="tvm-rpc"), 120)
+        assert reply.status == "unavailable" and "does not lead to this phone" in reply.reason
+        forward = [find_adb(), "-s", phone.adbd.serial, "forward", "tcp:0", f"tcp:{tvm_server}"]
+        port = subprocess.run(forward, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        monkeypatch.setenv("TVM_RPC", f"127.0.0.1:{port}")
+        reply = launch(replace(request_, backend="tvm-rpc"), 120)
+        memory = launch(replace(request_, backend="tvm-rpc", metric="memory"), 120)
+    assert reply.status == "measured", reply.reason
+    assert reply.error["ok"] and len(reply.samples_ms) == 10 and "time_evaluator" in reply.extra["sample"]
+    assert memory.status == "unsupported"
