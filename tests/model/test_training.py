@@ -316,3 +316,11 @@ def test_shortcuts_are_the_papers_rows():
     ):
         with pytest.raises(UsageError):
             shortcuts(model, dataset, None)
+
+
+def test_the_documented_example_is_a_configuration():
+    config = load_config(Path(__file__).parents[2] / "docs" / "digits.yaml")
+    found = data.load(config.data)
+    assert (len(found.train.labels), len(found.test.labels)) == (1400, 397)
+    model = build.dense(config.model, len(found.classes))
+    assert build.input_size(config.model, model) == 32 and model.patch_embed.num_patches == 64
