@@ -61,6 +61,17 @@ def _turns(found: list[Bout]) -> list[str]:
     """One run per row: ratios of this compiler to each framework that it took turns with."""
     if not found:
         return []
+    lines: list[str] = []
+    for device in dict.fromkeys(b.device for b in found):
+        lines += [*_turns_on([b for b in found if b.device == device]), ""]
+    runs = ", ".join(f"`{r}`" for r in dict.fromkeys(b.run for b in found))
+    note = "Time of ecp over time of the other, below 1 where ecp is faster (bold: beyond its 95 % interval). All of a "
+    note += "row were loaded at once and took turns: on a machine that changes its speed, trust these ratios. Runs: "
+    return [*lines, f"{note}{runs}.", ""]
+
+
+def _turns_on(found: list[Bout]) -> list[str]:
+    """The table of one device: a GPU has other opponents than a processor."""
     peers = list(dict.fromkeys(c.backend for b in found for c in b.others))
     lines = [
         "| Device | Model | " + " | ".join(f"ecp / {p}" for p in peers) + " | Fastest of all |",
@@ -71,10 +82,7 @@ def _turns(found: list[Bout]) -> list[str]:
         cells = " | ".join(_turn(by.get(p)) for p in peers)
         first = "" if bout.first == "ecp" else f" ({bout.first})"
         lines.append(f"| {bout.device}, {bout.precision} | {bout.shared}{first} | {cells} | {bout.leader} |")
-    runs = ", ".join(f"`{r}`" for r in dict.fromkeys(b.run for b in found))
-    note = "Time of ecp over time of the other, below 1 where ecp is faster (bold: beyond its 95 % interval). All of a "
-    note += "row were loaded at once and took turns: on a machine that changes its speed, trust these ratios. Runs: "
-    return [*lines, "", f"{note}{runs}.", ""]
+    return lines
 
 
 def _turn(cell: Measured | None) -> str:

@@ -57,6 +57,19 @@ def test_level_contenders_share_the_lead_and_few_blocks_have_no_interval(tmp_pat
     assert kept == {"2026-02-01-v": {"mnn"}, "2026-02-02-v": {"openvino"}}
 
 
+def test_every_device_has_a_table_with_its_own_opponents(tmp_path):
+    for number, (device, other) in enumerate(
+        [("local-cpu", "openvino"), ("nvidia-h100", "torch-cuda-graph")]
+    ):
+        found = synthetic.versus_records("v", {("ecp", "vit_tiny"): 1.0, (other, "vit_tiny"): 2.0})
+        records = [replace(r, cell=replace(r.cell, device=device)) for r in found]
+        write(tmp_path, f"2026-02-0{number + 1}-v", records)
+    text = readme.block(measured.load(tmp_path))
+    assert "| Device | Model | ecp / openvino | Fastest of all |" in text
+    assert "| Device | Model | ecp / torch-cuda-graph | Fastest of all |" in text
+    assert "| nvidia-h100, fp32 | vit_tiny | **0.5" in text
+
+
 def test_one_opponents_setting_is_the_whole_groups(tmp_path):
     ratios = {("ecp", "vit_tiny"): 1.0, ("openvino", "vit_tiny"): 1.0}
     records = synthetic.versus_records("v", ratios)
