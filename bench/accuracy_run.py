@@ -298,7 +298,8 @@ def _show(cells: Sequence[Cell], data: Dataset, count: int, console: Console) ->
     table = Table(
         header_style="bold", title_justify="left", title=f"{data.name} {data.split}, {count} pictures"
     )
-    for heading in ("model", "backend", "precision", "metric"):
+    table.add_column("model", overflow="fold")
+    for heading in ("backend", "precision", "metric"):
         table.add_column(heading)
     for heading in ("[%]", "95 % Wilson", "correct"):
         table.add_column(heading, justify="right")

@@ -23,22 +23,25 @@ def shade(image: np.ndarray, order: CoreOrder, ratio: float) -> np.ndarray:
 
 
 def draw(orders: Sequence[CoreOrder], ratio: float, images: Sequence[np.ndarray], path: Path) -> None:
-    """One row per image, one column per core set, core patches bright; written to ``path``."""
+    """One row per image, one column per core set (one set: its images side by side); core patches are bright."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    size = (2.2 * len(orders), 2.3 * len(images))
-    figure, axes = pyplot.subplots(
-        len(images), len(orders), figsize=size, layout="constrained", squeeze=False
-    )
-    for line, image in zip(axes, images):
+    single = len(orders) == 1
+    rows, columns = (1, len(images)) if single else (len(images), len(orders))
+    size = (max(4.0, 2.2 * columns), 2.3 * rows + 0.5)
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    grid = axes.T if single else axes
+    for line, image in zip(grid, images):
         for axis, order in zip(line, orders):
             axis.imshow(shade(image, order, ratio))
             axis.set_axis_off()
-    for axis, order in zip(axes[0], orders):
-        axis.set_title(order.method, fontsize=9)
-    figure.suptitle(f"core patches (bright) at core ratio {ratio:g}", fontsize=10)
+    if not single:
+        for axis, order in zip(grid[0], orders):
+            axis.set_title(order.method, fontsize=9)
+    chosen = f", chosen by {orders[0].method}" if single else ""
+    figure.suptitle(f"core patches (bright) at core ratio {ratio:g}{chosen}", fontsize=10)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

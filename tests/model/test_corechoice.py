@@ -8,6 +8,7 @@ import onnx
 import pytest
 import timm
 import torch
+from PIL import Image
 
 from ecp.errors import UsageError
 from ecp.model.corechoice import METHODS, ORACLE, CoreOrder, choose, rollout_maps
@@ -111,6 +112,9 @@ def test_figure_leaves_exactly_the_core_bright(tmp_path):
     assert sorted(order.ranking[:4]) == np.flatnonzero(patches > 0.9).tolist()
     draw([order, choose("centre", build())], 0.25, [np.ones((64, 64, 3))], tmp_path / "cores.png")
     assert (tmp_path / "cores.png").stat().st_size > 1000
+    draw([order], 0.25, [np.ones((64, 64, 3))] * 3, tmp_path / "one.png")
+    wide, high = Image.open(tmp_path / "one.png").size
+    assert wide > 2 * high, "the images of one set stand side by side, below a title that fits"
 
 
 def test_missing_grad_cam_is_a_sentence(monkeypatch):
