@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from bench import inputs
 from bench.devices import AdbDevice
+from bench.protocol import Request
 from ecp.errors import DeviceError
 from ecp.native import build, process
 from ecp.runtime import devices
@@ -84,3 +89,37 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opencl_name: str) -> 
         found = Phone(adbd, programs, entry())
         found.props()
         yield found
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> Request:
+    """A small model with its inputs and float64 reference, as bench.prepare leaves them."""
+    rng = np.random.default_rng(11)
+    w = rng.standard_normal((24, 40)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"], axis=-1)],
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 7, 24])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 7, 40])],
+        [numpy_helper.from_array(w, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "m.onnx")
+    x = rng.standard_normal((3, 1, 7, 24)).astype(np.float32)
+    logits = x.astype(np.float64) @ w
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    inputs.save(tmp_path / "in.npz", {"x": x})
+    inputs.save(tmp_path / "ref.npz", {"y": e / e.sum(-1, keepdims=True)})
+    return Request(
+        metric="latency",
+        backend="ecp",
+        model="small",
+        model_sha256="ab" * 32,
+        onnx=str(tmp_path / "m.onnx"),
+        inputs=str(tmp_path / "in.npz"),
+        reference=str(tmp_path / "ref.npz"),
+        device="test",
+        threads=1,
+        min_seconds=0.4,
+        warmup_seconds=0.4,
+        limits={"steady": 5.0},
+    )

@@ -13,10 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from bench import devices, inputs
 from bench.phones import add, connect, counters, launcher
@@ -69,40 +66,6 @@ def test_other_serial_and_no_phone(phone: Phone, monkeypatch):
     phone.adbd.stop()
     with pytest.raises(DeviceError, match="is not reachable"):
         connect.find_phone("test", phone.entry)
-
-
-@pytest.fixture
-def request_(tmp_path: Path) -> Request:
-    """A small model with its inputs and float64 reference, as bench.prepare leaves them."""
-    rng = np.random.default_rng(11)
-    w = rng.standard_normal((24, 40)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"], axis=-1)],
-        "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 7, 24])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 7, 40])],
-        [numpy_helper.from_array(w, "w")],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "m.onnx")
-    x = rng.standard_normal((3, 1, 7, 24)).astype(np.float32)
-    logits = x.astype(np.float64) @ w
-    e = np.exp(logits - logits.max(-1, keepdims=True))
-    inputs.save(tmp_path / "in.npz", {"x": x})
-    inputs.save(tmp_path / "ref.npz", {"y": e / e.sum(-1, keepdims=True)})
-    return Request(
-        metric="latency",
-        backend="ecp",
-        model="small",
-        model_sha256="ab" * 32,
-        onnx=str(tmp_path / "m.onnx"),
-        inputs=str(tmp_path / "in.npz"),
-        reference=str(tmp_path / "ref.npz"),
-        device="test",
-        threads=1,
-        min_seconds=0.4,
-        warmup_seconds=0.4,
-        limits={"steady": 5.0},
-    )
 
 
 def test_latency_and_memory(phone: Phone, request_: Request):
