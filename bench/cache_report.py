@@ -6,13 +6,13 @@ import datetime
 import json
 import secrets
 import sys
+import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from baselines.base import RunConfig
 from bench import cache_callgrind, cache_pmu, devices
@@ -21,13 +21,15 @@ from bench.cache_geometry import geometry
 from bench.cells import Cell, make_cells
 from bench.names import check_name
 from bench.options import RunOptions
+from bench.plain import plain_table
 from bench.plan import Case, Step
 from bench.prepare import Prepared, prepare
 from bench.protocol import Reply, Request
 from bench.records import BlockRecord, RunFolder
 from bench.regress_output import write
-from bench.run import exit_code, make_cases
+from bench.run import console_for, exit_code, make_cases
 from bench.runner import device_lock, to_record
+from bench.table import print_gaps
 from bench.validity_machine import machine
 from ecp.errors import EcpError
 
@@ -35,6 +37,10 @@ SOURCES = ("auto", "pmu", "callgrind-sim")
 DEFAULT_MODELS = ("vit_base", "ecp_vit_base")
 DEFAULT_BACKENDS = ("ecp",)
 SIMULATED_BACKEND = "ecp"
+LEGEND = (
+    "L1, L2, L3: of the references that reach a level the share that misses there; M refs: data references in\n"
+    "millions; MB: read from memory past the last level."
+)
 
 
 def choose_source(asked: str) -> tuple[str, str]:
@@ -53,7 +59,7 @@ def choose_source(asked: str) -> tuple[str, str]:
 
 def measure_cache(options: RunOptions, asked: str, geometry_of: str, exact: bool) -> int:
     """The whole command; its exit code."""
-    console = Console(stderr=options.json is not None and str(options.json) == "-")
+    console = console_for(options.json)
     cases = make_cases("cache", options, DEFAULT_MODELS, DEFAULT_BACKENDS)
     devices.require(options.device)
     caches = geometry(geometry_of)
@@ -68,8 +74,11 @@ def measure_cache(options: RunOptions, asked: str, geometry_of: str, exact: bool
         for seq, case in enumerate(cases):
             console.print(f"{case.label} ...", markup=False, highlight=False)
             prepared = prepare(case.model)
+            begin = time.perf_counter()
             reply = _reply(case, prepared, source, why, options, exact, geometry_of, caches)
-            record = to_record(Step(seq, 0, case), prepared, reply, folder.run_id, 0.0)
+            record = to_record(
+                Step(seq, 0, case), prepared, reply, folder.run_id, time.perf_counter() - begin
+            )
             folder.append(record)
             records.append(record)
     folder.close()
@@ -179,18 +188,14 @@ def _simulated(
 
 
 def _show(cells: list[Cell], console: Console) -> None:
-    table = Table(header_style="bold", title="cache misses of one inference", title_justify="left")
-    for heading in ("model", "backend", "source", "caches of"):
-        table.add_column(heading)
-    for heading in ("L1 miss [%]", "L2 miss [%]", "L3 miss [%]", "data references [M]", "to memory [MB]"):
-        table.add_column(heading, justify="right")
+    numbers = ("L1 %", "L2 %", "L3 %", "M refs", "MB")
+    table = plain_table("cache misses of one inference", ("model", "source", "caches of"), numbers)
     for cell in cells:
-        table.add_row(cell.model, cell.backend, *_columns(cell))
+        name = cell.model if cell.backend == SIMULATED_BACKEND else f"{cell.model} on {cell.backend}"
+        table.add_row(name, *_columns(cell))
     console.print(table)
-    for cell in cells:
-        if cell.status != "measured":
-            words = f"{cell.model} on {cell.backend}: {cell.status}: {cell.reason}"
-            console.print(words, markup=False, highlight=False, soft_wrap=True)
+    console.print(LEGEND, markup=False, highlight=False, soft_wrap=True)
+    print_gaps(cells, console)
 
 
 def _columns(cell: Cell) -> list[str]:
