@@ -59,7 +59,7 @@ def train(
 ) -> None:
     """Fine-tune a model; on several GPUs: torchrun --nproc-per-node N -m bench train CONFIG."""
     from ecp.model.training.config import load_config
-    from ecp.model.training.engine import CHECKPOINT
+    from ecp.model.training.engine import CHECKPOINT, Interrupted
 
     if (out / CHECKPOINT).exists() and not resume:
         raise UsageError(f"{out} already holds a run: add --resume, or choose another --out")
@@ -69,7 +69,11 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}") from error
-    result = run(load_config(config, [*shortcuts(model, dataset, data), *(set_ or [])]), out, resume)
+    try:
+        result = run(load_config(config, [*shortcuts(model, dataset, data), *(set_ or [])]), out, resume)
+    except Interrupted as stop:
+        typer.echo(f"{stop}; the same command with --resume goes on from there", err=True)
+        raise typer.Exit(130) from stop
     if int(os.environ.get("RANK", "0")) == 0:
         _print(result, json_)
 

@@ -46,7 +46,11 @@ def train_study(
     """
     name = "study"
     if not report_only:
-        name = _run(config, set_, _ratios(ratios), split_names(cores, []), seeds, epochs, out)
+        try:
+            name = _run(config, set_, _ratios(ratios), split_names(cores, []), seeds, epochs, out)
+        except KeyboardInterrupt as stop:
+            typer.echo("interrupted; the same command goes on with the arms that are missing", err=True)
+            raise typer.Exit(130) from stop
     if report_only:
         name = _study(out).get("model", name)
     typer.echo(table(write(out, name)))

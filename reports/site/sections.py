@@ -140,9 +140,10 @@ def audit(b: Builder) -> None:
 def devices(b: Builder) -> None:
     """A page per device and their list."""
     rows = []
-    for device in b.store.names("device", lambda c: bool(c.device)):
-        cells = b.store.find(device=device)
-        name = slug(device)
+    # "NVIDIA H200", as a training names it, and "nvidia-h200" would be one file: the name of devices.yaml counts.
+    names = {slug(d): d for d in sorted(b.store.names("device", lambda c: bool(c.device)))}
+    for name, device in names.items():
+        cells = [c for c in b.store.find() if slug(c.device) == name]
         metrics = ", ".join(dict.fromkeys(c.metric for c in cells))
         counted = len({c.model for c in cells}), len({c.backend for c in cells})
         rows.append({"href": f"{name}.html", "name": device, "cells": [metrics, *counted]})

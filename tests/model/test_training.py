@@ -116,6 +116,22 @@ def test_resumed_run_equals_uninterrupted_run(straight, tmp_path, monkeypatch, s
     assert all(torch.equal(ours[name], straight[name]) for name in ours)
 
 
+def test_ctrl_c_says_where_it_stopped_and_resume_finishes(tmp_path, monkeypatch, capsys):
+    step = engine.Trainer._step
+
+    def interrupting(self, passes):
+        if self.progress.step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, passes)
+
+    monkeypatch.setattr(engine.Trainer, "_step", interrupting)
+    assert main([*command(), "--out", str(tmp_path)]) == 130
+    assert "stopped after step 3 of 8; the same command with --resume" in capsys.readouterr().err
+    monkeypatch.setattr(engine.Trainer, "_step", step)
+    assert main([*command(), "--out", str(tmp_path), "--resume"]) == 0
+    assert (tmp_path / "model.onnx").exists()
+
+
 @pytest.mark.parametrize(
     "change,tolerance", [("recipe.accumulate=4", 2e-3), ("recipe.gradient_checkpoint=true", 1e-5)]
 )

@@ -59,6 +59,18 @@ def test_a_run_shows_its_notes_and_pictures_and_nothing_leads_out(tmp_path):
     assert check(built.folder) == []
 
 
+def test_every_page_is_written_once(tmp_path):
+    """A device that a training calls "NVIDIA H200" and the harness "nvidia-h200" is one page and one line."""
+    records = synthetic.write_all(tmp_path / "records")
+    rows = synthetic.accuracy_cells()
+    names = [row | {"device": name} for row, name in zip(rows, ("NVIDIA H200", "nvidia-h200"), strict=False)]
+    (records / "2026-01-03-various" / "accuracy.json").write_text(json.dumps(names))
+    built = build(load(records), tmp_path / "site")
+    assert len(built.pages) == len(set(built.pages))
+    assert (built.folder / "devices" / "index.html").read_text().count("nvidia-h200.html") == 1
+    assert "<h1>nvidia-h200</h1>" in (built.folder / "devices" / "nvidia-h200.html").read_text()
+
+
 def test_accuracies_of_two_data_sets_are_told_apart(site):
     page = (site.folder / "models" / "ecp_vit_base-0.9.html").read_text()
     assert '<span class="small">tiny-imagenet</span>' in page
