@@ -257,7 +257,9 @@ def _report(graph: Graph, plan: Mapping[str, Any], arithmetic: str) -> Report:
         transformative_nodes=len(views),
         eliminated=max(0, len(views) - len(layout)),
         launches=len(launches),
-        dispatches=1 if "chain" in plan else len(launches),
+        dispatches=1
+        if "chain" in plan
+        else len(launches) - sum(s["count"] - 1 for s in plan.get("stretches", [])),
         layout_launches=len(layout),
         layout_bytes=sum(launch["bytes"] for launch in layout),
         materialized=[
@@ -269,6 +271,7 @@ def _report(graph: Graph, plan: Mapping[str, Any], arithmetic: str) -> Report:
         macs=macs(graph),
         arithmetic=arithmetic,
         half_launches=sum(launch.get("arithmetic") == "half" for launch in launches),
+        wgmma_launches=sum("target" in launch for launch in launches),
     )
 
 

@@ -13,6 +13,7 @@ work-items, local memory is counted here, and nothing else may hold the device's
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
 from math import prod
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ecp.codegen.chain import STATE, _add_state
+from ecp.codegen.wgmma_gpu import FENCE, MEET
 
 FILE = "kernels/chain.cl"
 # Local memory of a multiprocessor that one work-group may take (compute capability 9.0).
@@ -45,6 +47,24 @@ void ecp_all(volatile __global uint* state, uint target, int id) {
   barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
 }
 """
+# The two halves of ``ecp_all``, of which a kernel may put the second after what it can do before the others arrive.
+_HALVES = """void ecp_done(volatile __global uint* state, int id) {
+  barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
+  if (id == 0) asm volatile("red.release.gpu.global.add.u32 [%0],1;" :: "l"(state) : "memory");
+}
+void ecp_wait(volatile __global uint* state, uint target, int id) {
+  uint v;
+  if (id == 0)
+    do { asm volatile("ld.acquire.gpu.global.u32 %0,[%1];" : "=r"(v) : "l"(state) : "memory"); } while (v < target);
+}
+"""
+
+# Before every launch of a stretch: how many arrivals it must see. The work-item's number is fresh, so that what
+# follows from it is kept in registers by no other launch.
+MEET_LATE = """
+    int id = me;
+    asm volatile("" : "+r"(id));
+    const uint target = (uint)s*{groups}u;"""
 
 
 class _Unfit(Exception):
@@ -56,90 +76,164 @@ def chain_gpu(
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
     """Plan, sources and pools with ``plan["chain"]``, a launch that stands for all others; as given where none can.
 
-    Launches of much work are not chained: registers for all kernels at once cost more than launches do. ``groups``:
-    multiprocessors of the device.
+    Launches of much work are not chained: registers for all kernels at once cost more than launches do. But products
+    by ``wgmma`` that follow each other, with the normalisations between them, need the same registers: each such run
+    of launches becomes one (``plan["stretches"]``). ``groups``: multiprocessors of the device.
     """
     (program,) = plan["programs"]
     launches, source = plan["launches"], sources[program["file"]]
+    if len(launches) < 2:
+        return plan, sources, pools
     work = sum(launch["flops"] for launch in launches)
-    if len(launches) < 2 or work > MOST_WORK * len(launches):
-        return plan, sources, pools
     try:
-        maker = _Chain(plan, source, groups)
-        text = maker.text()
+        if work <= MOST_WORK * len(launches):
+            maker = _Chain(plan, launches, source, groups, WIDTH)
+            whole = maker.launch("chain", launches)
+            text = maker.text({"chain": maker.kernel("chain")})
+            return _with(plan, sources, pools, text, {"chain": whole})
+        runs = _runs(launches)
+        if runs:
+            text, stretches = _stretches(plan, source, groups, runs)
+            return _with(plan, sources, pools, text, {"stretches": stretches})
     except _Unfit:
-        return plan, sources, pools
+        pass
+    return plan, sources, pools
+
+
+def _with(
+    plan: dict[str, Any],
+    sources: dict[str, str],
+    pools: dict[str, np.ndarray],
+    text: str,
+    more: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
+    """The parts of a bundle with the program ``text``, its counters in memory, and what the plan says of it."""
     plan = copy.deepcopy(plan)
     state = _add_state(plan, 4)
     zeros = np.zeros(state["bytes"], np.uint8)
     pools = {**pools, "static": np.concatenate([pools["static"], zeros]) if "static" in pools else zeros}
     plan["mems"].append(state)
-    plan["programs"].append({"name": "chain", "file": FILE, "options": program["options"]})
-    plan["chain"] = {
-        "program": "chain",
-        "kernel": "chain",
-        "args": [{"mem": STATE}, *({"mem": name} for name in maker.places.values())],
-        "global": [groups * maker.width],
-        "local": [maker.width],
-        "family": "chain",
-        "nodes": [],
-        "flops": sum(launch["flops"] for launch in launches),
-        "bytes": sum(launch["bytes"] for launch in launches),
-        "layout": False,
-        "reason": "",
-    }
-    return plan, {**sources, FILE: text}, pools
+    plan["programs"].append({**plan["programs"][0], "name": "chain", "file": FILE})
+    return {**plan, **more}, {**sources, FILE: text}, pools
+
+
+def _runs(launches: list[dict[str, Any]]) -> list[range]:
+    """Two or more launches that follow each other: products by ``wgmma``, normalisations, launches of little work.
+
+    Attention stays apart: beside the products it spilt registers, and all of the model as one launch was not faster.
+    """
+    found, first = [], 0
+    if not any(launch.get("target") for launch in launches):
+        return []
+    for i, launch in enumerate([*launches, None]):
+        light = launch and (
+            launch.get("target") or launch["family"] == "reduce" or launch["flops"] < MOST_WORK
+        )
+        if launch and light and launch["family"] != "attention":
+            continue
+        if i - first > 1:
+            found.append(range(first, i))
+        first = i + 1
+    return found
+
+
+def _stretches(
+    plan: dict[str, Any], source: str, groups: int, runs: list[range]
+) -> tuple[str, list[dict[str, Any]]]:
+    """(program, launches that stand for the runs). Runs that differ in their buffers alone share a kernel."""
+    functions: dict[str, str] = {}
+    kernels: dict[str, str] = {}
+    stretches = []
+    for run in runs:
+        launches = plan["launches"][run.start : run.stop]
+        width = max(prod(launch["local"] or [WIDTH]) for launch in launches)
+        maker = _Chain(plan, launches, source, groups, width, late=True)
+        name = f"stretch_{hashlib.sha256(maker.kernel('stretch').encode()).hexdigest()[:10]}"
+        kernels[name] = maker.kernel(name)
+        functions |= maker.functions
+        launch = maker.launch(name, launches)
+        stretches.append({**launch, "first": run.start, "count": len(run), "resident_groups": groups})
+    maker.functions = functions
+    return maker.text(kernels), stretches
 
 
 class _Chain:
     """Text of a chain; ``places``: a mem's name by its place (mems of one place share a buffer)."""
 
-    def __init__(self, plan: dict[str, Any], source: str, groups: int):
-        self.launches, self.source, self.groups = plan["launches"], source, groups
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        launches: list[dict[str, Any]],
+        source: str,
+        groups: int,
+        width: int,
+        late: bool = False,
+    ):
+        self.launches, self.source, self.groups, self.width = launches, source, groups, width
+        self.late = late  # every launch waits for the one before it itself, not all work-groups between them
         self.mems = {mem["name"]: mem for mem in plan["mems"]}
         self.kernels = {m[2]: m for m in _KERNEL.finditer(source)}
         self.items = {launch["kernel"]: prod(launch["local"] or [0]) for launch in self.launches}
-        self.width = max(WIDTH, *self.items.values())
-        if self.width > WIDTH:
+        if max(self.items.values()) > width:
             raise _Unfit
         self.places: dict[tuple[str, int], str] = {}
         self.local = 0
         self.sizes: dict[str, int] = {}  # local bytes of a team
-
-    def text(self) -> str:
-        """The program."""
-        used = list(dict.fromkeys(launch["kernel"] for launch in self.launches))
-        functions = {name: self._function(name) for name in used}
-        rest = _KERNEL.sub("", self.source)
-        stages = "\n".join(self._stage(i, used) for i in range(len(self.launches)))
-        most = max(len(launch["args"]) for launch in self.launches)
-        if len(self.places) > MOST_ARGUMENTS or self.local > LOCAL_BYTES or "image2d" in self.source:
+        self.used = list(self.items)
+        self.functions = {name: self._function(name) for name in self.used}
+        self.stages = "\n".join(self._stage(i, self.used) for i in range(len(self.launches)))
+        if len(self.places) > MOST_ARGUMENTS or self.local > LOCAL_BYTES or "image2d" in source:
             raise _Unfit
-        kinds = "\n".join(self._kind(number, name) for number, name in enumerate(used))
+
+    def launch(self, kernel: str, launches: list[dict[str, Any]]) -> dict[str, Any]:
+        """What the plan says of the chain."""
+        return {
+            "program": "chain",
+            "kernel": kernel,
+            "args": [{"mem": STATE}, *({"mem": name} for name in self.places.values())],
+            "global": [self.groups * self.width],
+            "local": [self.width],
+            "family": "chain",
+            "nodes": [],
+            "flops": sum(launch["flops"] for launch in launches),
+            "bytes": sum(launch["bytes"] for launch in launches),
+            "layout": False,
+            "reason": "",
+        }
+
+    def text(self, kernels: dict[str, str]) -> str:
+        """The program of ``kernels``."""
+        rest = _KERNEL.sub("", self.source)
+        head = f"{_HEAD}{_HALVES}" if self.late else _HEAD
+        return f"{rest}\n{head}\n{''.join(self.functions.values())}\n{''.join(kernels.values())}"
+
+    def kernel(self, name: str) -> str:
+        """The kernel that walks through the launches."""
+        most = max(len(launch["args"]) for launch in self.launches)
+        kinds = "\n".join(self._kind(number, used) for number, used in enumerate(self.used))
         bases = ", ".join(f"__global char* b{i}" for i in range(len(self.places)))
         last = len(self.launches) - 1
-        return f"""{rest}
-{_HEAD}
-{"".join(functions.values())}
-__kernel __attribute__((reqd_work_group_size({self.width},1,1)))
-void chain(__global uint* state, {bases})
+        fresh, meet = ("me", MEET_LATE) if self.late else ("id", "")
+        end = "ecp_done(state, id);" if self.late else f"ecp_all(state, (uint)(s + 1)*{self.groups}u, id);"
+        return f"""__kernel __attribute__((reqd_work_group_size({self.width},1,1)))
+void {name}(__global uint* state, {bases})
 {{
   __local float4 shared[{max(1, self.local // 16)}] __attribute__((aligned(128)));
-  const int id = get_local_id(0), group = get_group_id(0);
-  for (int s = 0; s <= {last}; ++s) {{
+  const int {fresh} = get_local_id(0), group = get_group_id(0);
+  for (int s = 0; s <= {last}; ++s) {{{meet.format(groups=self.groups)}
     __global char {", ".join(f"*p{i} = 0" for i in range(most))};
     int kind = 0, total = 0, n0 = 1, n1 = 1;
     switch (s) {{
-{stages}
+{self.stages}
     }}
     switch (kind) {{
 {kinds}
     }}
-    if (s < {last}) ecp_all(state, (uint)(s + 1)*{self.groups}u, id);
+    if (s < {last}) {end}
   }}
   /* The last group out puts the counters back. */
   barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-  if (id == 0) {{
+  if ({fresh} == 0) {{
     uint old;
     asm volatile("atom.acq_rel.gpu.global.add.u32 %0,[%1],1;" : "=r"(old) : "l"(state + 32) : "memory");
     if (old == {self.groups - 1}) {{ state[0] = 0; state[32] = 0; }}
@@ -184,11 +278,16 @@ void chain(__global uint* state, {bases})
         if items:
             body = body.replace("get_global_id(0)", f"(ecp_g0*{items} + ecp_item)")
         body = re.sub(r"get_(?:group|global)_id\(([012])\)", r"ecp_g\1", body)
+        own = "const int ecp_item, const int ecp_bar, __local float4* ecp_local"
+        if self.late:
+            own += ", volatile __global uint* ecp_state, const uint ecp_target"
+            body = body.replace(
+                MEET, f"ecp_wait(ecp_state, ecp_target, ecp_item); ECP_TEAM(ecp_bar, {items}); {FENCE}"
+            )
         if re.search(r"get_\w+\(|barrier\(|__local \w+ \w+\[", body) or items % 32:
             raise _Unfit
         self.sizes[name] = size
         self.local = max(self.local, size * self._teams(name))
-        own = "const int ecp_item, const int ecp_bar, __local float4* ecp_local"
         grid = "const int ecp_g0, const int ecp_g1, const int ecp_g2"
         return f"void {name}({own}, {grid}, {parameters})\n{{\n{body}\n}}\n"
 
@@ -203,20 +302,24 @@ void chain(__global uint* state, {bases})
         kinds = [p.rsplit(" ", 1)[0].removesuffix(" restrict") for p in parameters.split(", ")]
         pointers = ", ".join(f"({kind})p{i}" for i, kind in enumerate(kinds))
         place = "const int rest = item/n0, g0 = item - rest*n0, g2 = rest/n1, g1 = rest - g2*n1;"
+        state = ", state, target" if self.late else ""
+        meet = "" if not self.late else "ecp_wait(state, target, id); barrier(CLK_LOCAL_MEM_FENCE);"
         if not items:
-            return f"""      case {number}:
+            return f"""      case {number}: {meet}
         for (int item = group*{self.width} + id; item < total; item += {self.groups * self.width}) {{
           {place}
-          {name}(0, 0, shared, g0, g1, g2, {pointers});
+          {name}(0, 0, shared{state}, g0, g1, g2, {pointers});
         }}
         break;"""
         teams, stride = self._teams(name), self.sizes[name] // 16
-        return f"""      case {number}: {{
+        if self.late and MEET in self.kernels[name][4]:  # waits itself, if it has work
+            meet = "if (group >= total) ecp_wait(state, target, id);"
+        return f"""      case {number}: {{ {meet}
         const int team = id/{items};
         if (team < {teams})
           for (int item = group + team*{self.groups}; item < total; item += {self.groups * teams}) {{
             {place}
-            {name}(id - team*{items}, 1 + team, shared + team*{stride}, g0, g1, g2, {pointers});
+            {name}(id - team*{items}, 1 + team, shared + team*{stride}{state}, g0, g1, g2, {pointers});
             ECP_TEAM(1 + team, {items});
           }}
         break;

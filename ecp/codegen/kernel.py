@@ -32,6 +32,7 @@ class Launch:
     nodes: tuple[str, ...] = ()
     reason: str = ""
     arithmetic: str = "float"
+    target: str = ""  # instructions beyond what the device's compiler targets (ecp.runtime.ptx)
 
 
 @dataclass

@@ -13,8 +13,8 @@ from ecp.codegen.conv_cpu import emit_conv
 from ecp.codegen.kernel import Launch
 from ecp.codegen.map import emit_map
 from ecp.codegen.matmul_cpu import emit_matmul
-from ecp.codegen.matmul_gpu import emit_matmul_gpu, fits_gpu
-from ecp.codegen.matmul_large_gpu import norm_apart
+from ecp.codegen.matmul_gpu import emit_matmul_gpu, fits_gpu, in_planes
+from ecp.codegen.norm_apart_gpu import norm_apart
 from ecp.codegen.plain import emit_plain, needs_plain
 from ecp.codegen.ptx_gpu import whole_halves
 from ecp.codegen.reader import Env
@@ -54,6 +54,8 @@ def lower(
         canonical.nodes, canonical.inputs, graph.outputs, {**canonical.constants, **graph.constants}, types
     )
     env = Env(whole, made, placed.storage, placed.buffers, precision == "fp16", arithmetic)
+    if schedule.ptx == 9 and env.half:
+        env = in_planes(env, schedule, graph)
     launches = []
     for node in graph.nodes:
         if node.op == "Fused":
@@ -150,6 +152,7 @@ def _bundle_parts(
                 "flops": int(launch.flops), "bytes": int(launch.bytes),
                 "layout": launch.layout, "reason": launch.reason,
                 **({"arithmetic": "half"} if launch.arithmetic == "half" else {}),
+                **({"target": launch.target} if launch.target else {}),
             }
             for launch in launches
         ],
@@ -227,4 +230,11 @@ def _programs(launches: list[Launch]) -> tuple[dict[str, str], list[dict[str, st
                 helpers[text] = None
         kernels[launch.kernel] = body
     text = "".join(helpers) + "\n" + "\n".join(kernels.values())
-    return {"kernels/p0.cl": text}, [{"name": "p0", "file": "kernels/p0.cl", "options": OPTIONS}]
+    target = next((launch.target for launch in launches if launch.target), "")
+    program = {
+        "name": "p0",
+        "file": "kernels/p0.cl",
+        "options": OPTIONS,
+        **({"target": target} if target else {}),
+    }
+    return {"kernels/p0.cl": text}, [program]

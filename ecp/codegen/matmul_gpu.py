@@ -2,13 +2,14 @@
 
 ``local``: both operands in tiles of local memory (``matmul_local_gpu``); where the device runs PTX, copied there
 ahead of time (``matmul_ptx_gpu``) and, where storage is half, multiplied by tensor cores (``matmul_mma_gpu``; large
-ones: ``matmul_large_gpu``). Otherwise from images and registers (``matmul_direct_gpu``). Where half arithmetic is asked
-for, both without PTX have a form of their own (``matmul_half_gpu``).
+ones: ``matmul_large_gpu``, and ``matmul_wgmma_gpu`` where A is in planes). Otherwise from images and registers
+(``matmul_direct_gpu``). Where half arithmetic is asked for, both without PTX have a form of their own
+(``matmul_half_gpu``).
 """
 
 from __future__ import annotations
 
-from ecp.codegen.contraction import Contraction
+from ecp.codegen.contraction import Contraction, contraction
 from ecp.codegen.kernel import Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.matmul_direct_gpu import DirectProduct
@@ -17,9 +18,13 @@ from ecp.codegen.matmul_large_gpu import LargeProduct, fits_large
 from ecp.codegen.matmul_local_gpu import LocalProduct
 from ecp.codegen.matmul_mma_gpu import TensorProduct
 from ecp.codegen.matmul_ptx_gpu import AsyncProduct
+from ecp.codegen.matmul_wgmma_gpu import WarpgroupProduct, fits_wgmma, shaped
+from ecp.codegen.planes_gpu import move
+from ecp.codegen.product_gpu import Product
 from ecp.codegen.reader import Env
 from ecp.codegen.schedule import Schedule
-from ecp.ir.graph import Node
+from ecp.ir.graph import Graph, Node
+from ecp.passes.rewrite import is_view
 
 
 def fits_gpu(env: Env, c: Contraction) -> bool:
@@ -30,16 +35,38 @@ def fits_gpu(env: Env, c: Contraction) -> bool:
 
 def emit_matmul_gpu(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Launch:
     """Code of a ``matmul`` or ``conv`` launch on a GPU."""
-    return _kind(env, schedule, c)(env, schedule, node.attrs["kind"], c).emit()
+    return _kind(env, schedule, c)(env, schedule, node.attrs["kind"], c).emit()  # type: ignore[call-arg,arg-type]
 
 
-def _kind(env: Env, s: Schedule, c: Contraction) -> type[DirectProduct] | type[LocalProduct]:
+def in_planes(env: Env, s: Schedule, graph: Graph) -> Env:
+    """``env`` with values in the layout of ``wgmma`` that only such products read."""
+    users: list[tuple[list[str], Contraction | None]] = []
+    for node in graph.nodes:
+        if node.op == "Fused":
+            c = contraction(env, node) if node.attrs["kind"] == "matmul" else None
+            reads = c is not None and c.norm is None and shaped(env, s, c)
+            users.append(([_stored(env, v) for v in node.inputs], c if reads else None))
+    return move(env, users)
+
+
+def _stored(env: Env, value: str) -> str:
+    """The value in memory behind views of it."""
+    while (
+        value not in env.storage and value in env.made and is_view(env.made[value]) and env.made[value].inputs
+    ):
+        value = env.made[value].inputs[0]
+    return value
+
+
+def _kind(env: Env, s: Schedule, c: Contraction) -> type[Product]:
     if env.arithmetic == "half":
         return HalfLocalProduct if s.local else HalfDirectProduct
     if not s.local:
         return DirectProduct
     if not s.ptx or c.weights is None:
         return LocalProduct
+    if fits_wgmma(env, s, c):
+        return WarpgroupProduct
     if fits_large(env, s, c):
         return LargeProduct
     return TensorProduct if env.half else AsyncProduct

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import ceil, prod
@@ -20,7 +20,6 @@ from math import ceil, prod
 import numpy as np
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.map import FLOATS
 from ecp.codegen.matmul_mma_gpu import TensorProduct
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.product_gpu import BARRIER
@@ -30,9 +29,7 @@ from ecp.codegen.reader_gpu import TensorReader
 from ecp.codegen.schedule import Schedule
 from ecp.codegen.tiling_gpu import TensorTile
 from ecp.index.expr import Expr, Var, var
-from ecp.index.view import View
-from ecp.ir.graph import Graph, Node
-from ecp.passes.storage import Buffer, Storage
+from ecp.passes.storage import Buffer
 
 # Multiply-adds from which a product is large.
 LARGE = 1 << 29
@@ -360,27 +357,3 @@ def large_clocks(t: LargeTile, m: int, n: int, k: int, groups: int) -> float:
     once = max(multiply, local, memory) + 0.15 * multiply + 60
     tail = 4500 + 0.25 * results + 0.3 * (t.wk - 1) * results + (3000 + 0.2 * results if t.split > 1 else 0)
     return ceil(t.groups(m, n, 1) * t.split / groups) * (k / t.chunk / t.split * once + tail)
-
-
-def norm_apart(env: Env, s: Schedule, node: Node, c: Contraction) -> tuple[Env, Node, Node] | None:
-    """(environment, normalisation, product) where a folded normalisation is better computed once; else None."""
-    if c.norm is None or not large(env, s, c):
-        return None
-    value = c.norm.output
-    types = env.graph.types
-    if any(types[i].dtype not in FLOATS for i in c.norm.inputs if i) or not isinstance(env.storage, dict):
-        return None
-    body: Graph = node.attrs["body"]
-    buffer = f"{value}@normalised"
-    env.buffers[buffer] = Buffer(buffer, prod(types[value].shape), "float16", "arena")
-    stored = replace(env, storage={**env.storage, value: Storage(buffer, View.dense(types[value].shape))})
-    norm = replace(body, nodes=(c.norm,), outputs=(value,), inputs=tuple(i for i in c.norm.inputs if i))
-    rest = replace(body, nodes=tuple(n for n in body.nodes if n is not c.norm))
-    if not fits_large(stored, s, replace(c, norm=None)):
-        del env.buffers[buffer]
-        return None
-    return (
-        stored,
-        replace(node, attrs={**node.attrs, "kind": "reduce", "body": norm}, outputs=(value,)),
-        replace(node, attrs={**node.attrs, "body": rest}),
-    )

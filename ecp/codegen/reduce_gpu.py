@@ -15,6 +15,7 @@ from math import ceil, prod
 from ecp.codegen.functions import exp
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS, pick_width
+from ecp.codegen.planes_gpu import stored_in_planes
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.product_gpu import BARRIER
 from ecp.codegen.ptx_gpu import reduce_team
@@ -102,10 +103,14 @@ class _Rows:
             *([value] if self.same else []),
             *[v for n in tail for v in n.inputs if self.same],
         ]
-        self.width = pick_width(env, values, self.order.inner or space.reduced[-1], 4)
+        # Rows that follow each other are neighbours in a plane: few work-items a row, so that a warp writes several.
+        planes = stored_in_planes(env.storage[value].view)
+        self.width = pick_width(env, values, self.order.inner or space.reduced[-1], 8 if planes else 4)
         self.steps = self.length // self.width
         items = schedule.wg[0] * schedule.wg[1]
         self.team = 1
+        if planes and self.width == 8 and self.same and ceil(self.steps / 8) <= IN_REGISTERS:
+            self.team, items = 8, 8
         while self.team < items and self.team * 2 <= self.steps:
             self.team *= 2
             few = self.count * self.team >= schedule.groups * 2 * items
@@ -115,7 +120,7 @@ class _Rows:
             warp = schedule.ptx and self.team == 32 and self.count * 32 >= schedule.groups * items
             if warp and ceil(self.steps / 32) <= IN_REGISTERS // 2:
                 break
-        self.items = max(self.team, min(items, 64))
+        self.items = max(self.team, min(schedule.wg[0] * schedule.wg[1], 64))
         self.each = ceil(self.steps / self.team)
         self.kernel = Kernel("reduce", f"__attribute__((reqd_work_group_size({self.items},1,1)))")
         self.reader = GpuReader(env, self.kernel, self.width)

@@ -27,7 +27,8 @@ class Report:
     ``compile_seconds`` is what the call took that gave the bundle: a look-up where ``from_cache``, and then
     ``cold_compile_seconds`` is what the compile took that filled the cache. ``dispatches``: calls of the driver for
     one inference, fewer than ``launches`` where these are chained. ``arithmetic`` is what was asked for,
-    ``half_launches`` how many launches multiply in half (products and convolutions).
+    ``half_launches`` how many launches multiply in half (products and convolutions), ``wgmma_launches`` how many
+    products by ``wgmma``.
     """
 
     imported_nodes: int = 0
@@ -47,6 +48,7 @@ class Report:
     cold_compile_seconds: float = 0.0
     arithmetic: str = "float"
     half_launches: int = 0
+    wgmma_launches: int = 0
 
 
 @dataclass
@@ -162,7 +164,14 @@ def check_plan(plan: dict[str, Any]) -> None:
     programs = {p["name"] for p in plan["programs"]}
     for program in plan["programs"]:
         _safe(program["file"])
-    for launch in [*plan["launches"], *([plan["chain"]] if plan.get("chain") else [])]:
+    stretches, end = plan.get("stretches", []), 0
+    for stretch in stretches:
+        if stretch["first"] < end or stretch["count"] < 1:
+            raise ValueError(f"stretch {stretch['kernel']!r} begins before the one ahead of it ends")
+        end = stretch["first"] + stretch["count"]
+    if end > len(plan["launches"]):
+        raise ValueError(f"a stretch ends at launch {end} of {len(plan['launches'])}")
+    for launch in [*plan["launches"], *([plan["chain"]] if plan.get("chain") else []), *stretches]:
         if launch["program"] not in programs:
             raise ValueError(f"launch of unknown program {launch['program']!r}")
         if not 1 <= len(launch["global"]) <= 3 or any(g <= 0 for g in launch["global"]):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecp.errors import BuildError, DeviceError, InputError
-from ecp.runtime import icd
+from ecp.runtime import icd, ptx
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice, resolve
 
@@ -61,8 +61,7 @@ class Session:
         self._allocate()
         self._programs: dict[str, Any] = {}
         self._each: list[Any] = []
-        chain = bundle.plan.get("chain")
-        self._launches = [self._bind(chain)] if chain else self._one_by_one()
+        self._launches = self._dispatches()
 
     def __enter__(self) -> Session:
         return self
@@ -107,7 +106,7 @@ class Session:
         self._queue.finish()
 
     def execute(self) -> None:
-        """Run every launch, or the chain that stands for all of them, and wait for the last."""
+        """Run every launch, or what stands for all or some of them, and wait for the last."""
         enqueue, queue = self._cl.enqueue_nd_range_kernel, self._queue
         for kernel, global_size, local_size in self._launches:
             enqueue(queue, kernel, global_size, local_size)
@@ -168,7 +167,8 @@ class Session:
                 "cl_khr_fp16; compile again with arithmetic float"
             )
         # A kernel whose groups wait for each other hangs a device that cannot hold them all.
-        groups = max((n.get("resident_groups", 0) for n in self.bundle.plan["launches"]), default=0)
+        waiting = [*self.bundle.plan["launches"], *self.bundle.plan.get("stretches", [])]
+        groups = max((n.get("resident_groups", 0) for n in waiting), default=0)
         if groups > self.device.compute_units:
             raise DeviceError(
                 f"the bundle needs {groups} compute units at once, "
@@ -245,6 +245,19 @@ class Session:
             hostbuf=np.array(data),
         )
 
+    def _dispatches(self) -> list[Any]:
+        """What one inference enqueues: the chain, or launches where no stretch stands for them."""
+        plan = self.bundle.plan
+        if plan.get("chain"):
+            return [self._bind(plan["chain"])]
+        if not plan.get("stretches"):
+            return self._one_by_one()
+        starts, found, at = {s["first"]: s for s in plan["stretches"]}, [], 0
+        while at < len(plan["launches"]):
+            found.append(self._bind(starts.get(at, plan["launches"][at])))
+            at += starts[at]["count"] if at in starts else 1
+        return found
+
     def _one_by_one(self) -> list[Any]:
         """Every launch of the plan, bound when first asked for: where they run as a chain, only a profile does."""
         if not self._each:
@@ -261,7 +274,11 @@ class Session:
     def _build(self, program: dict[str, Any], handle: Any) -> Any:
         cl = self._cl
         source = self.bundle.sources[program["file"]]
-        key = hashlib.sha256(f"{source}|{program['options']}|{self.device.identity}".encode()).hexdigest()
+        target, options = program.get("target", ""), program["options"]
+        if target:
+            self._check_target(target)
+            options = f"{options} {ptx.OPTION}"
+        key = hashlib.sha256(f"{source}|{options}|{self.device.identity}".encode()).hexdigest()
         path = icd.cache_dir() / "kernels" / f"{key}.bin"
         if self._cache and path.exists():
             try:
@@ -274,7 +291,11 @@ class Session:
             with warnings.catch_warnings():
                 # Some runtimes answer every build with a note; real errors raise.
                 warnings.simplefilter("ignore", cl.CompilerWarning)
-                built = cl.Program(self._context, source).build(program["options"], cache_dir=False)
+                built = cl.Program(self._context, source).build(options, cache_dir=False)
+                binary = built.get_info(cl.program_info.BINARIES)[0] if target or self._cache else b""
+                if target:
+                    binary = ptx.complete(binary)
+                    built = cl.Program(self._context, [handle], [binary]).build()
         except cl.Error as error:
             dump = icd.cache_dir() / "failed" / f"{key[:16]}.cl"
             dump.parent.mkdir(parents=True, exist_ok=True)
@@ -283,8 +304,17 @@ class Session:
                 f"OpenCL program {program['file']} did not build (source kept in {dump}):\n{error}"
             ) from error
         if self._cache:
-            _store(path, built.get_info(cl.program_info.BINARIES)[0])
+            _store(path, binary)
         return built
+
+    def _check_target(self, target: str) -> None:
+        """Instructions of sm_90a run on compute capability 9.0 and on no other."""
+        major = getattr(self.device.handle, "compute_capability_major_nv", 0)
+        if target != ptx.TARGET or major != 9:
+            raise DeviceError(
+                f"the bundle has kernels for {target}, {self.device.device} is of compute capability {major}.x; "
+                f"compile again with --device {self.device.name}"
+            )
 
     def _bind(self, launch: dict[str, Any]) -> tuple[Any, tuple[int, ...], tuple[int, ...] | None]:
         kernel = self._cl.Kernel(self._program(launch["program"]), launch["kernel"])

@@ -80,22 +80,26 @@ SHAPES = [
 ]
 
 
-def half(graph: Graph) -> str:
+def half(graph: Graph, ptx: int = 9) -> str:
     """The program of the launches, half storage."""
-    return compile_graph(graph, "nvidia", "fp16", persistent_groups=0).sources["kernels/p0.cl"]
+    schedule = replace(schedule_for("nvidia"), ptx=ptx)
+    return compile_graph(graph, "nvidia", "fp16", schedule, persistent_groups=0).sources["kernels/p0.cl"]
 
 
 @pytest.mark.parametrize(
-    ("name", "graph"), [("attention", ATTENTION["49x32 masked"]), ("large", normed(1024, 768, 768))]
+    ("name", "graph", "ptx"),
+    [
+        ("attention", ATTENTION["49x32 masked"], 9),
+        ("wgmma", normed(1024, 768, 768), 9),
+        ("large", normed(1024, 768, 768), 10),
+    ],
 )
-def test_emitted_text(name: str, graph: Graph) -> None:
+def test_emitted_text(name: str, graph: Graph, ptx: int) -> None:
     """As in test_golden; ``ECP_UPDATE_GOLDEN=1`` rewrites the files."""
-    path = GOLDEN / f"tensor_{name}_nvidia.cl"
+    path, text = GOLDEN / f"tensor_{name}_nvidia.cl", half(graph, ptx)
     if os.environ.get("ECP_UPDATE_GOLDEN"):
-        path.write_text(half(graph))
-    assert half(graph) == path.read_text(), (
-        f"{path.name} changed; if meant, rewrite it with ECP_UPDATE_GOLDEN=1"
-    )
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.name} changed; if meant, rewrite it with ECP_UPDATE_GOLDEN=1"
 
 
 @pytest.mark.parametrize("name", list(ATTENTION))

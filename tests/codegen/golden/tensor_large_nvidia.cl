@@ -32,11 +32,13 @@ void ecp_copy16(uint to, const __global void* from, uint bytes) {
 }
 #define ECP_COMMIT() asm volatile("cp.async.commit_group;" ::: "memory")
 #define ECP_WAIT(n) asm volatile("cp.async.wait_group " #n ";" ::: "memory")
-float8 ecp_gelu_float8(float8 x) {
-  const float8 a = fmin(fabs(x), 16.0f), z = a * 0.70710678118654752f;
-  const float8 t = native_recip(1.0f + 0.3275911f * z);
-  const float8 p = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-  return select(x, (float8)(0.0f), x < 0.0f) - a * (0.5f * p * native_exp2(-1.4426950408889634f * z * z));
+float ecp_gelu(float x) {
+  const float a = fmin(fabs(x), 5.7f);
+  float q = fma(-0.00044777875882573426f, a, 0.006958821788430214f), e;
+  q = fma(q, a, -0.051661811769008636f); q = fma(q, a, -0.45998260378837585f); q = fma(q, a, -1.1509007215499878f);
+  q = fma(q, a, -1.0f);
+  asm("ex2.approx.ftz.f32 %0,%1;" : "=f"(e) : "f"(q));
+  return fma(-a, e, x < 0.0f ? 0.0f : x);
 }
 
 __kernel __attribute__((reqd_work_group_size(128,1,1)))
@@ -108,7 +110,7 @@ void reduce_e0a953b208(__global const float* restrict m0, __global const half* r
 }
 
 __kernel __attribute__((reqd_work_group_size(128,1,1)))
-void matmul_38f7fd7fa9(__global const half* restrict m0, __global const half* restrict m1, __global const half* restrict m2, __global float* m3)
+void matmul_fae9f5f312(__global const half* restrict m0, __global const half* restrict m1, __global const half* restrict m2, __global float* m3)
 {
   const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
@@ -259,9 +261,10 @@ void matmul_38f7fd7fa9(__global const half* restrict m0, __global const half* re
     const float8 t1 = sum;
     const float8 t2 = vloada_half8(0, m2 + vec*8);
     const float8 t3 = t1 + t2;
-    const float8 t4 = ecp_gelu_float8(t3);
+    const float8 t4 = t3;
+    const float8 t5 = (float8)(ecp_gelu(t4.s0), ecp_gelu(t4.s1), ecp_gelu(t4.s2), ecp_gelu(t4.s3), ecp_gelu(t4.s4), ecp_gelu(t4.s5), ecp_gelu(t4.s6), ecp_gelu(t4.s7));
      {
-      *(__global float8*)(m3 + (line*768+vec*8)) = t4;
+      *(__global float8*)(m3 + (line*768+vec*8)) = t5;
     }
   }
 }
