@@ -245,9 +245,16 @@ def test_grad_cam_does_not_ask_a_head_that_was_made_anew(finished, tmp_path, mon
     config = load_config(None, [*TINY, "model.core=grad-cam", "model.core_images=40"]).model
     images = data.Images(data.load(load_config(None, TINY).data).train, 16, [0.5] * 3, [0.5] * 3)
 
+    fitted = []
+    ridge = build._with_ridge_head
+    monkeypatch.setattr(build, "_with_ridge_head", lambda *given: fitted.append(1) or ridge(*given))
+
     def head(weights, classes=10):
         asked = config.model_copy(update={"weights": weights})
-        return build.core_order(asked, build.dense(asked, classes), images, 0).provenance["head"]
+        fitted.clear()
+        said = build.core_order(asked, build.dense(asked, classes), images, 0).provenance["head"]
+        assert bool(fitted) == said.startswith("ridge")
+        return said
 
     create = build.timm.create_model
     monkeypatch.setattr(
