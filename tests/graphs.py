@@ -76,6 +76,15 @@ def vit_block(tokens: int = 9, dim: int = 32, heads: int = 2, core: int | None =
     return build(rows, {"x": (1, tokens, dim)}, c, ["y"])
 
 
+def core_periphery(tokens: int, heads: int, d: int, core: int) -> Graph:
+    """Core-periphery attention alone: ``qs`` and ``v`` of (1, heads, tokens, d), ``kts`` of (1, heads, d, tokens)."""
+    shape = (1, heads, tokens, d)
+    return build(
+        _core_periphery(tokens, heads, d, core),
+        {"qs": shape, "kts": (1, heads, d, tokens), "v": shape}, {}, ["o"],
+    )  # fmt: skip
+
+
 def _dense() -> list[Any]:
     return [
         ("MatMul", ["qs", "kts"], "s0", {}),

@@ -10,7 +10,8 @@ over core keys) share packed keys and tiles, so core-periphery attention needs n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, prod
 
 import numpy as np
@@ -46,11 +47,18 @@ def emit_rows(env: Env, schedule: Schedule, parts: list[Segment]) -> Launch:
     code = [_Rows(env, schedule, kernel, sorted(g, key=lambda p: -p.keys)) for g in groups]
     splits = min(sum(c.tiles for c in code), ceil(UNITS_PER_WORKER * schedule.workers / heads))
     workers = min(schedule.workers, heads * splits)
+    # A worker's next unit is often of the same head: its keys are packed already.
+    if len(code) == 1:
+        kernel.emit("int have = -1;")
+    kernel.emit(f"float kt[{max(c.dim * c.pitch for c in code)}];")
     with queue(env, kernel, heads * splits, workers):
         kernel.emit(f"const int head = unit / {splits}, split = unit % {splits};")
-        kernel.emit(f"float kt[{max(c.dim * c.pitch for c in code)}];")
         kernel.emit(f"float st[{max(c.rows * c.pitch for c in code)}];")
         for c in code:
+            with kernel.block("if (have != head)" if len(code) == 1 else ""):
+                if len(code) == 1:
+                    kernel.emit("have = head;")
+                c.pack_keys()
             c.emit(splits)
     kernel.flops = sum(2 * heads * p.queries * p.keys * (p.dim + p.dim_v) for p in parts)
     return kernel.finish((workers,), (1,))
@@ -84,6 +92,21 @@ class _Row:
     keys: int
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Tiles ``begin`` to ``end`` (excluded) whose rows see alike; ``keys``: the most that any of them sees.
+
+    Scores are computed in ``wide`` key tiles of ``size + 1`` vectors, then in ``narrow`` ones of ``size``.
+    """
+
+    begin: int
+    end: int
+    keys: int
+    wide: int
+    narrow: int
+    size: int
+
+
 class _Rows:
     """Code of segments over the same keys (the first sees most): their queries, one after another, in tiles."""
 
@@ -95,60 +118,77 @@ class _Rows:
         self.dv = max(v for v in range(1, VECTORS + 1) if vectors % v == 0)
         total = sum(p.queries for p in parts)
         self.rows = ceil(total / ceil(total / min(14, ACCUMULATORS // self.dv)))
-        self.tiles = ceil(total / self.rows)
+        self.bounds = _tile_bounds([p.queries for p in parts], self.rows)
+        self.tiles = len(self.bounds) - 1
         self.key_vectors = ceil(self.p.keys / s.vec)
         self.pitch = self.key_vectors * s.vec
         self.f = f"float{s.vec}"
         self.here: list[_Row] = []
 
     def emit(self, splits: int) -> None:
-        """The query tiles of one split."""
-        k = self.k
-        self.pack_keys()
+        """The query tiles of one split. Runs of the same text share it: how many keys they see is a value."""
+        k, runs = self.k, self._runs()
         first, end = (f"{self.tiles}*{at}/{splits}" for at in ("split", "(split+1)"))
         with k.block(f"for (int tile = {first}; tile < {end}; ++tile)"):
-            runs = self._runs()
-            for index, (begin, count) in enumerate(runs):
-                test = (
-                    ""
-                    if len(runs) == 1
-                    else "else"
-                    if index == len(runs) - 1
-                    else f"if (tile < {begin + count})"
-                )
-                with k.block(f"else {test}" if 0 < index < len(runs) - 1 else test):
-                    k.emit(f"const int run = tile - {begin};")
-                    self._tile(begin, count)
+            k.emit(f"const int start = {self._start()};")
+            for name in ("keys", "wide", "narrow"):
+                k.emit(f"const int {name} = {_by_run(runs, name)};")
+            codes: dict[str, list[_Run]] = {}
+            for run in runs:
+                lines = k.apart(partial(self._tile, run))
+                codes.setdefault("\n".join(lines), []).append(run)
+            ordered = sorted(codes.items(), key=lambda item: sum(r.end - r.begin for r in item[1]))
+            for number, (text, where) in enumerate(ordered):
+                last = number == len(ordered) - 1
+                test = " || ".join(f"tile >= {r.begin} && tile < {r.end}" for r in where)
+                with k.block(("else " if number else "") + ("" if last else f"if ({test})")):
+                    k.scopes[-1].lines.append(text)
 
-    def _runs(self) -> list[tuple[int, int]]:
-        """(first tile, number of tiles) with the same code: whole tiles inside one segment, or a single tile."""
+    def _start(self) -> str:
+        """First query of ``tile``: behind the one lower tile, all lie nearer."""
+        heights = [b - a for a, b in zip(self.bounds, self.bounds[1:])]
+        low = min(range(self.tiles), key=lambda t: heights[t])
+        lost = self.rows - heights[low]
+        return f"tile*{self.rows}" + (
+            f" - (tile > {low} ? {lost} : 0)" if lost and low < self.tiles - 1 else ""
+        )
+
+    def _runs(self) -> list[_Run]:
+        """Tiles with the same code: whole ones inside one segment, or a single tile."""
         ends = np.cumsum([p.queries for p in self.parts]).tolist()
-        runs: list[tuple[int, int]] = []
+        runs: list[_Run] = []
         kinds: list[int | None] = []
-        for tile in range(self.tiles):
-            first, last = tile * self.rows, min((tile + 1) * self.rows, ends[-1]) - 1
-            inside = next((i for i, e in enumerate(ends) if first < e), None)
-            if inside is not None and last >= ends[inside]:
-                inside = None
-            kind = inside if last - first == self.rows - 1 else None
+        for tile, (first, end) in enumerate(zip(self.bounds, self.bounds[1:])):
+            inside = next(i for i, e in enumerate(ends) if first < e)
+            kind = inside if end <= ends[inside] and end - first == self.rows else None
             if runs and kind is not None and kinds[-1] == kind:
-                runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+                runs[-1] = replace(runs[-1], end=tile + 1)
             else:
-                runs.append((tile, 1))
+                runs.append(self._run(tile, end - first, self.parts[inside].keys))
                 kinds.append(kind)
         return runs
 
-    def _tile(self, begin: int, count: int) -> None:
-        self.here = []
-        first = 0
+    def _run(self, tile: int, rows: int, keys: int) -> _Run:
+        """One tile's run. Its key tiles have the sizes that the first segment's have, where these add up."""
+        height = rows if rows <= 8 else ceil(rows / 2)
+        width = max(1, min(VECTORS, ACCUMULATORS // height))
+        vectors = ceil(keys / self.vec)
+        for whole in (self.key_vectors, vectors):
+            size = whole // ceil(whole / width)
+            for wide in range(vectors // (size + 1), -1, -1):
+                if (vectors - wide * (size + 1)) % size == 0:
+                    return _Run(tile, tile + 1, keys, wide, (vectors - wide * (size + 1)) // size, size)
+        raise AssertionError("a number of vectors is a sum of its own pieces")
+
+    def _tile(self, run: _Run) -> None:
+        self.here, self.run = [], run
+        at, first = self.bounds[run.begin], 0
+        start = var("start", self.bounds[run.end - 1] - at + 1, at)
         for part, values in zip(self.parts, self.values):
-            for row in range(begin * self.rows, min((begin + 1) * self.rows, first + part.queries)):
-                if row >= first:
-                    at = var("run", count) * self.rows + (row - first)
-                    self.here.append(_Row(values, at, part.keys))
-            first += part.queries
-        self.keys = max(row.keys for row in self.here)
-        self.vectors = ceil(self.keys / self.vec)
+            last = first + part.queries
+            for row in range(max(at, first), min(self.bounds[run.begin + 1], last)):
+                self.here.append(_Row(values, start + (row - at - first), part.keys))
+            first = last
         self._scores()
         if not self.values[0].short_chain:
             self._apply_chain()
@@ -186,27 +226,24 @@ class _Rows:
 
     def _scores(self) -> None:
         """st[query][key] = sum_d q[query][d] * k[key][d], the element-wise chain applied where it is short."""
-        total = len(self.here)
+        total, run, k = len(self.here), self.run, self.k
         rows = total if total <= 8 else ceil(total / 2)
-        width = max(1, min(VECTORS, ACCUMULATORS // rows))
-        groups = ceil(self.vectors / width)
-        small, wide = divmod(self.vectors, groups)
-        if self.values[0].short_chain:
-            for i in range(total):
-                self.k.emit(f"{self.f} top{i} = -INFINITY;")
+        most = self.key_vectors
         for begin in range(0, total, rows):
             covered = range(begin, min(begin + rows, total))
-            for count, size, first in ((wide, small + 1, 0), (groups - wide, small, wide * (small + 1))):
-                if count:
-                    with self.k.block(f"for (int g = 0; g < {count}; ++g)"):
-                        self._score_tile(covered, size, first, count)
+            with k.block("for (int g = 0; g < wide; ++g)"):
+                self._score_tile(covered, run.size + 1, var("g", most // (run.size + 1) + 1) * (run.size + 1))
+            with k.block("for (int g = 0; g < narrow; ++g)"):
+                first = var("wide", most + 1) * (run.size + 1) + var("g", most // run.size + 1) * run.size
+                self._score_tile(covered, run.size, first)
 
-    def _score_tile(self, rows: range, size: int, first: int, count: int) -> None:
+    def _score_tile(self, rows: range, size: int, first: Expr) -> None:
         p, k, vec = self.p, self.k, self.vec
         for i in rows:
             k.emit(f"{self.f} " + ", ".join(f"s{i}_{v} = 0.0f" for v in range(size)) + ";")
         query = {i: self._query(i) for i in rows}
-        k.emit(f"const float* key = kt + (g*{size} + {first})*{vec};")
+        reader = Reader(self.env, k, vec)
+        k.emit(f"const float* key = kt + {reader.index(first * vec)};")
         k.emit(f"#pragma unroll {self.unroll}")
         with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
             for v in range(size):
@@ -214,17 +251,13 @@ class _Rows:
             for i in rows:
                 k.emit(f"const {self.f} x{i} = ({self.f})({query[i]('d')});")
                 k.emit(" ".join(f"s{i}_{v} = fma(x{i}, y{v}, s{i}_{v});" for v in range(size)))
-        reader = Reader(self.env, k, vec)
         for i in rows:
             row = self.here[i]
             for v in range(size):
-                at = (var("g", count) * size + first + v) * vec
+                at = (first + v) * vec
                 text = f"s{i}_{v}"
                 if row.values.short_chain:
                     text = row.values.chained(reader, text, row.at, at + lane(vec))
-                    if at.hi + vec > row.keys and row.keys < self.keys:
-                        text = self._hide(text, reader.index(at), row.keys)
-                    k.emit(f"top{i} = {larger(f'top{i}', text)};")
                 k.emit(f"vstore{vec}({text}, 0, st + {i * self.pitch} + {reader.index(at)});")
 
     def _query(self, i: int) -> Callable[[str], str]:
@@ -235,18 +268,10 @@ class _Rows:
             self.env, self.k, f"q{i}", lambda r, d: r.read(operand, [*head, row.at, d]), self.dim
         )
 
-    def _hide(self, text: str, at: str, keys: int) -> str:
-        """Scores of keys that this row does not see become -infinity, which weighs 1e-38."""
-        lanes = ", ".join(map(str, range(self.vec)))
-        seen = f"(int{self.vec})({lanes}) < (int{self.vec})({keys} - ({at}))"
-        return self.k.define(self.f, f"select(({self.f})(-INFINITY), {text}, {seen})")
-
     def _apply_chain(self) -> None:
-        """A long chain (position bias, mask) in a loop of its own; lanes past the last key become -infinity."""
+        """A long chain (position bias, mask) in a loop of its own."""
         k, vec = self.k, self.vec
-        full, rest = divmod(self.keys, vec)
-        for i in range(len(self.here)):
-            k.emit(f"{self.f} top{i} = -INFINITY;")
+        full, rest = divmod(self.run.keys, vec)
         if full:
             with k.block(f"for (int j = 0; j < {full}; ++j)"):
                 reader = Reader(self.env, k, vec)
@@ -255,7 +280,6 @@ class _Rows:
                     raw = k.define(self.f, f"vload{vec}(0, {at})")
                     key = var("j", full) * vec + lane(vec)
                     text = self.here[i].values.chained(reader, raw, self.here[i].at, key)
-                    k.emit(f"top{i} = {larger(f'top{i}', text)};")
                     k.emit(f"vstore{vec}({text}, 0, {at});")
         if rest:
             with k.block(f"for (int i = 0; i < {len(self.here)}; ++i)"):
@@ -264,37 +288,46 @@ class _Rows:
                     reader = Reader(self.env, k)
                     row, key = self.here[0].at + var("i", len(self.here)), wrap(full * vec) + var("j", rest)
                     k.emit(f"tail[j] = {self.values[0].chained(reader, 'tail[j]', row, key)};")
-                k.emit(f"for (int j = {rest}; j < {vec}; ++j) tail[j] = -INFINITY;")
-            for i in range(len(self.here)):
-                tail = f"vload{vec}(0, st + {i * self.pitch + full * vec})"
-                k.emit(f"top{i} = {larger(f'top{i}', tail)};")
 
     def _softmax(self) -> None:
         """Exponentials in place and 1/sum per query; a row that is masked out entirely gives NaN, as it must.
 
+        A row weighs the keys that it sees, whatever stands in the lanes and vectors past them: these become zeros.
         A loop over the rows: unrolled, it would be half of the kernel's text and most of its build time.
         """
-        k, vec, rows = self.k, self.vec, len(self.here)
-        e = exp(k, self.f)
-        full, rest = divmod(self.keys, vec)
-        k.emit(f"float tops[{rows * vec}], scale[{rows}];")
-        for i in range(rows):
-            k.emit(f"vstore{vec}(top{i}, {i}, tops);")
+        k, vec, rows, f = self.k, self.vec, len(self.here), self.f
+        e = exp(k, f)
+        lanes = f"({f.replace('float', 'int')})({', '.join(map(str, range(vec)))})"
+        sees = [row.keys for row in self.here]
+        mixed = len(set(sees)) > 1
+        k.emit(f"float scale[{rows}];")
         with k.block(f"for (int i = 0; i < {rows}; ++i)"):
             k.emit(f"float* row = st + i*{self.pitch};")
-            k.emit(f"const {self.f} top = vload{vec}(i, tops);")
+            k.emit(
+                f"const int seen = {f'i < {sees.index(sees[-1])} ? {sees[0]} : {sees[-1]}' if mixed else 'keys'};"
+            )
+            k.emit(f"const int full = seen / {vec};")
+            k.emit(f"{f} top = -INFINITY, total = 0.0f;")
+            k.emit(f"for (int j = 0; j < full; ++j) top = {larger('top', f'vload{vec}(j, row)')};")
+            ragged = any(part.keys % vec for part in self.parts)
+            if ragged:
+                k.emit(f"const int{vec} inside = {lanes} < (int{vec})(seen - full*{vec});")
+                with k.block(f"if (full*{vec} < seen)"):
+                    tail = k.define(f, f"select(({f})(-INFINITY), vload{vec}(full, row), inside)")
+                    k.emit(f"top = {larger('top', tail)};")
             k.emit(f"const float peak = {horizontal('top', vec, 'fmax')};")
-            k.emit(f"{self.f} total = 0.0f;")
-            with k.block(f"for (int j = 0; j < {full}; ++j)"):
-                k.emit(f"const {self.f} e = {e}(vload{vec}(j, row) - peak);")
+            with k.block("for (int j = 0; j < full; ++j)"):
+                k.emit(f"const {f} e = {e}(vload{vec}(j, row) - peak);")
                 k.emit("total += e;")
                 k.emit(f"vstore{vec}(e, j, row);")
-            if rest:
-                name = k.define(self.f, f"{e}(vload{vec}({full}, row) - peak)")
-                # Lanes past the last key are not part of the sum, and no value is read for them.
-                lanes = ", ".join(f"{name}.s{n:x}" if n < rest else "0.0f" for n in range(vec))
-                k.emit(f"total += ({self.f})({lanes});")
-                k.emit(f"vstore{vec}({name}, {full}, row);")
+            if ragged:
+                with k.block(f"if (full*{vec} < seen)"):
+                    weight = k.define(f, f"select(({f})(0.0f), {e}(vload{vec}(full, row) - peak), inside)")
+                    k.emit(f"total += {weight};")
+                    k.emit(f"vstore{vec}({weight}, full, row);")
+            if mixed:
+                k.emit(f"for (int j = (seen + {vec - 1})/{vec}; j < {ceil(sees[0] / vec)}; ++j)")
+                k.emit(f"  vstore{vec}(({f})(0.0f), j, row);")
             k.emit(f"scale[i] = 1.0f / {horizontal('total', vec, '+')};")
 
     def _weighted_sum(self) -> None:
@@ -308,12 +341,12 @@ class _Rows:
             for i in range(len(self.here)):
                 k.emit(f"{self.f} " + ", ".join(f"o{i}_{v} = 0.0f" for v in range(self.dv)) + ";")
             k.emit(f"#pragma unroll {self.unroll}")
-            with k.block(f"for (int j = 0; j < {self.keys}; ++j)"):
+            with k.block("for (int j = 0; j < keys; ++j)"):
                 reader = Reader(self.env, k, vec)
                 for v in range(self.dv):
                     at = first + v * vec + lane(vec)
                     k.emit(
-                        f"const {self.f} y{v} = {reader.read(p.product.inputs[1], [*head, var('j', self.keys), at])};"
+                        f"const {self.f} y{v} = {reader.read(p.product.inputs[1], [*head, var('j', p.keys), at])};"
                     )
                 for i in range(len(self.here)):
                     k.emit(f"const {self.f} x{i} = ({self.f})(st[{i * self.pitch} + j]);")
@@ -326,6 +359,26 @@ class _Rows:
                     row.values.finish(
                         reader, name, [*row.values.outer(), row.at, first + v * vec + lane(vec)]
                     )
+
+
+def _tile_bounds(queries: list[int], rows: int) -> list[int]:
+    """First query of every tile of ``rows``, and the number of queries; one tile may be lower.
+
+    That one covers the seam of the first two segments where it can, so that no other tile has code of its own.
+    """
+    total, rest, over = sum(queries), sum(queries) % rows, queries[0] % rows
+    seam = queries[0] - over if len(queries) > 1 and 0 < over <= rest else total - rest
+    low = [seam] if rest else []
+    return [*range(0, seam, rows), *low, *range(seam + rest, total, rows), total]
+
+
+def _by_run(runs: list[_Run], name: str) -> str:
+    """A value of the tile's run, as a choice by ``tile`` between those that differ."""
+    text = str(getattr(runs[-1], name))
+    for run in reversed(runs[:-1]):
+        value = str(getattr(run, name))
+        text = value if text == value else f"tile < {run.end} ? {value} : {text}"
+    return text
 
 
 def larger(a: str, b: str) -> str:

@@ -6,7 +6,7 @@ Two layers with the same text share one compiled kernel, so nothing model-specif
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -104,6 +104,15 @@ class Kernel:
         inner = self.scopes.pop()
         self.scopes[-1].lines += inner.lines
         self.emit("}")
+
+    def apart(self, write: Callable[[], None]) -> list[str]:
+        """Statements that ``write`` emits, for a block of their own: what is equal code has equal text."""
+        first = self._names
+        self.scopes.append(Scope())
+        write()
+        lines = self.scopes.pop().lines
+        self._names = first
+        return lines
 
     def helper(self, name: str, text: str) -> str:
         """Add a function to the program; returns its name."""

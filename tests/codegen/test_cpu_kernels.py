@@ -10,11 +10,12 @@ import pytest
 from ecp.codegen.schedule import schedule_for
 from ecp.compiler import compile_graph
 from ecp.ir.graph import Graph
+from ecp.ir.interp import run
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
 from tests.codegen.conftest import cases, largest_error
 from tests.codegen.test_numerics import matmul
-from tests.graphs import build, vit_block
+from tests.graphs import build, core_periphery, vit_block
 
 ATTENTION = {  # (batch, queries, keys, features of a key, features of a value)
     "one query": (3, 1, 40, 16, 16),
@@ -44,6 +45,35 @@ def test_attention(name: str, opencl: OpenCLDevice) -> None:
 def test_core_and_periphery_queries_share_tiles(core: str, opencl: OpenCLDevice) -> None:
     """A tile that holds both must hide from periphery queries what only core queries see."""
     assert largest_error(vit_block(tokens=21, dim=64, heads=2, core=int(core)), opencl) < 1e-5
+
+
+def test_core_and_periphery_tiles_are_the_same_code() -> None:
+    """Two texts: whole tiles of either kind, and the lower tile over the seam; a dense attention has as many."""
+    texts = [
+        next(iter(compile_graph(core_periphery(197, 3, 64, core), "cpu").sources.values()))
+        for core in (158, 177)
+    ]
+    dense = build(
+        [("MatMul", ["q", "k"], "s", {}), ("Softmax", ["s"], "p", {"axis": 3}), ("MatMul", ["p", "v"], "y", {})],
+        {"q": (1, 3, 197, 64), "k": (1, 3, 64, 197), "v": (1, 3, 197, 64)}, {}, ["y"],
+    )  # fmt: skip
+    texts.append(next(iter(compile_graph(dense, "cpu").sources.values())))
+    assert [text.count("float scale[") for text in texts] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("core", "opencl"), cases(["12", "16", "20"], {"12"}), indirect=["opencl"])
+def test_periphery_queries_do_not_feel_keys_they_do_not_see(core: str, opencl: OpenCLDevice) -> None:
+    """Scores of hidden keys that are larger by hundreds take part neither in the peak nor in the sum."""
+    seen, (heads, tokens, d) = int(core), (2, 40, 16)
+    graph = core_periphery(tokens, heads, d, seen)
+    rng = np.random.default_rng(0)
+    feeds = {i: rng.standard_normal(graph.types[i].shape).astype(np.float32) for i in graph.inputs}
+    feeds["qs"] = np.abs(feeds["qs"]) + 1
+    feeds["kts"][..., seen:] = 40.0
+    want = run(graph, feeds, dtype=np.float64)["o"]
+    with Session(compile_graph(graph, opencl.device_class), opencl) as session:
+        got = session.run(feeds)["o"]
+    assert np.max(np.abs(got - want)) < 1e-5
 
 
 @pytest.mark.parametrize(("workers", "opencl"), cases(["1", "2", "5", "64"], {"5"}), indirect=["opencl"])

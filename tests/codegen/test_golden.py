@@ -14,7 +14,7 @@ import pytest
 from ecp.compiler import compile_graph
 from ecp.ir.graph import Graph
 from tests.codegen.test_numerics import conv, matmul
-from tests.graphs import build
+from tests.graphs import build, core_periphery
 
 GOLDEN = Path(__file__).parent / "golden"
 GRAPHS: dict[str, Graph] = {
@@ -33,6 +33,11 @@ GRAPHS: dict[str, Graph] = {
 def test_emitted_text(name: str, device_class: str) -> None:
     (text,) = compile_graph(GRAPHS[name], device_class).sources.values()
     _compare(f"{name}_{device_class}.cl", text)
+
+
+def test_emitted_text_of_core_periphery_attention() -> None:
+    (text,) = compile_graph(core_periphery(40, 2, 32, 30), "cpu").sources.values()
+    _compare("core_periphery_cpu.cl", text)
 
 
 @pytest.mark.parametrize("device_class", ["adreno", "generic"])
