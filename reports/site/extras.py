@@ -37,8 +37,11 @@ def _shown(cell: Measured | None, best: float | None) -> dict[str, Any]:
         return {"text": "", "sub": "", "best": False, "sort": ""}
     if not cell.ok:
         return {"text": cell.status, "sub": cell.reason[:90], "best": False, "sort": ""}
-    sub = _ended(cell) if cell.metric == "limits" else interval(cell.ci)
-    return {"text": number(cell.value), "sub": sub, "best": cell.value == best, "sort": cell.value}
+    if cell.metric == "limits":
+        text, sub = f"{cell.value:.0f}", _ended(cell)
+    else:
+        text, sub = number(cell.value), interval(cell.ci)
+    return {"text": text, "sub": sub, "best": cell.value == best, "sort": cell.value}
 
 
 def _ended(cell: Measured) -> str:
@@ -60,7 +63,8 @@ def _limits(store: Store, device: str) -> list[dict[str, Any]]:
             best = max((c.value for c in mine.values() if c.value is not None), default=None)
             rows.append(_row(model, "", mine, columns, best))
         caption = (
-            "Batch; below it what ended the climb. Every try is a process with limits of time and memory."
+            "Largest of the batches 1, 2, 4, ... that ran; below it what ended the climb. "
+            "Every try is a process with limits of time and memory."
         )
         found.append(_grid(f"limits-{precision}", f"Largest batch, {precision}", caption, columns, rows))
     return found

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from markdown_it import MarkdownIt  # comes with rich
+from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from reports.measured import Run, slug
