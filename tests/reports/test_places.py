@@ -192,7 +192,7 @@ def test_a_climb_that_was_stopped_has_no_largest_batch(store):
     assert (done.value, done.extra["first_failure"]["batch"], done.extra["peak_mib"]) == (2.0, 4, 1700.0)
     assert (stopped.status, stopped.value) == ("not-run", None) and "--resume" in stopped.reason
     (grid,) = (g for g in extras.grids(store, "local") if g["id"].startswith("limits"))
-    assert [c["text"] for c in grid["rows"][0]["cells"]] == ["2.00", "not-run"]
+    assert [c["text"] for c in grid["rows"][0]["cells"]] == ["2", "not-run"]
     assert grid["rows"][0]["cells"][0]["sub"] == "4: 4 GB is too much" and grid["rows"][0]["cells"][0]["best"]
 
 
