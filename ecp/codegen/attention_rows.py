@@ -20,9 +20,10 @@ from ecp.codegen.attention_parts import Segment, Values, scalar_stream
 from ecp.codegen.functions import exp
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.probe import AddressProbe
-from ecp.codegen.queue import queue
-from ecp.codegen.reader import Env, Reader, horizontal, lane
+from ecp.codegen.queue import shares
+from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.schedule import Schedule
+from ecp.codegen.shuffles import horizontal, transpose
 from ecp.index.expr import Expr, var, wrap
 from ecp.index.maps import broadcast
 
@@ -50,10 +51,10 @@ def emit_rows(env: Env, schedule: Schedule, parts: list[Segment]) -> Launch:
     # A worker's next unit is often of the same head: its keys are packed already.
     if len(code) == 1:
         kernel.emit("int have = -1;")
-    kernel.emit(f"float kt[{max(c.dim * c.pitch for c in code)}];")
-    with queue(env, kernel, heads * splits, workers):
+    kernel.emit(f"float kt[{max(c.dim * c.pitch for c in code)}] __attribute__((aligned(64)));")
+    with shares(env, kernel, [heads * splits * w // workers for w in range(workers + 1)]):
         kernel.emit(f"const int head = unit / {splits}, split = unit % {splits};")
-        kernel.emit(f"float st[{max(c.rows * c.pitch for c in code)}];")
+        kernel.emit(f"float st[{max(c.rows * c.pitch for c in code)}] __attribute__((aligned(64)));")
         for c in code:
             with kernel.block("if (have != head)" if len(code) == 1 else ""):
                 if len(code) == 1:
@@ -315,7 +316,7 @@ class _Rows:
                 with k.block(f"if (full*{vec} < seen)"):
                     tail = k.define(f, f"select(({f})(-INFINITY), vload{vec}(full, row), inside)")
                     k.emit(f"top = {larger('top', tail)};")
-            k.emit(f"const float peak = {horizontal('top', vec, 'fmax')};")
+            k.emit(f"const float peak = {horizontal(k, 'top', vec, 'max')};")
             with k.block("for (int j = 0; j < full; ++j)"):
                 k.emit(f"const {f} e = {e}(vload{vec}(j, row) - peak);")
                 k.emit("total += e;")
@@ -328,7 +329,7 @@ class _Rows:
             if mixed:
                 k.emit(f"for (int j = (seen + {vec - 1})/{vec}; j < {ceil(sees[0] / vec)}; ++j)")
                 k.emit(f"  vstore{vec}(({f})(0.0f), j, row);")
-            k.emit(f"scale[i] = 1.0f / {horizontal('total', vec, '+')};")
+            k.emit(f"scale[i] = 1.0f / {horizontal(k, 'total', vec, '+')};")
 
     def _weighted_sum(self) -> None:
         """out[query][d] = scale * sum_key st[query][key] * v[key][d]."""
@@ -384,28 +385,3 @@ def _by_run(runs: list[_Run], name: str) -> str:
 def larger(a: str, b: str) -> str:
     """The larger of two vectors in one instruction (``fmax`` takes three); a NaN stays in its score, not here."""
     return f"select({a}, {b}, {b} > {a})"
-
-
-def transpose(kernel: Kernel, vec: int) -> str:
-    """Name of a helper that stores ``vec`` vectors as the columns of a matrix with a given pitch.
-
-    log2(vec) rounds of interleaving the upper half of the rows into the lower half: a shuffle per vector and round.
-    """
-    t = f"float{vec}"
-    name = f"ecp_transpose{vec}"
-    rows = [f"r{i}" for i in range(vec)]
-    lines, half, fresh = [], vec // 2, 0
-    for _ in range(vec.bit_length() - 1):
-        after = []
-        for i in range(half):
-            for part in range(2):
-                lanes = (f"{rows[i + e % 2 * half]}.s{part * half + e // 2:x}" for e in range(vec))
-                lines.append(f"  const {t} u{fresh} = ({t})({', '.join(lanes)});\n")
-                after.append(f"u{fresh}")
-                fresh += 1
-        rows = after
-    stores = "".join(f"  vstore{vec}({r}, 0, to + {i}*pitch);\n" for i, r in enumerate(rows))
-    params = ", ".join(f"{t} r{i}" for i in range(vec))
-    return kernel.helper(
-        name, f"void {name}(float* to, int pitch, {params}) {{\n{''.join(lines)}{stores}}}\n"
-    )

@@ -30,18 +30,39 @@ ERF = """{T} ecp_erf_{T}({T} x) {{
 }}
 """
 
-# exp(x) = 2^n * P(r), n + r = x * log2(e), |r| <= 1/2, P a Chebyshev fit of degree 5 (8e-8 relative); rounding
-# of x * log2(e) adds |x| * 6e-8. Below -87 it is exp(-87) (1.6e-38), not 0. Clamped by select: one instruction that
-# keeps NaN, where fmin and fmax take three to drop it.
+# x * Phi(x) = x * (1/2 + x * P(x*x) / Q(x*x)): the erf above with its scaling in the coefficients. The division as a
+# reciprocal and one Newton step, where a processor's own division would take as long as all the rest. Rounding may leave
+# Phi a little below 0 far out, where x would make much of it.
+GELU = """{T} ecp_gelu_{T}({T} x) {{
+  const {T} c = clamp(x, ({T})(-5.65685425f), ({T})(5.65685425f));
+  const {T} s = c * c;
+  {T} p = fma(s, ({T})(-1.50599506025019e-12f), ({T})(3.0611994126502e-10f));
+  p = fma(p, s, ({T})(-4.64265103925388e-08f)); p = fma(p, s, ({T})(-2.51575617099127e-06f));
+  p = fma(p, s, ({T})(-6.49646073515868e-05f)); p = fma(p, s, ({T})(-5.22304390077821e-04f));
+  p = fma(p, s, ({T})(-5.69080715759501e-03f));
+  {T} q = fma(s, ({T})(-9.10379490406225e-07f), ({T})(-2.66717569098631e-05f));
+  q = fma(q, s, ({T})(-4.20706743595508e-04f)); q = fma(q, s, ({T})(-3.68666458360234e-03f));
+  q = fma(q, s, ({T})(-1.42647390514189e-02f));
+  {T} r = native_recip(q);
+  r = fma(r, fma(-q, r, ({T})(1.0f)), r);
+  const {T} phi = fma(c * p, r, ({T})(0.5f));
+  return x * select(phi, ({T})(0.0f), phi < ({T})(0.0f));
+}}
+"""
+
+# exp(x) = 2^n * P(r), n + r = x * log2(e), |r| <= 1/2, P a Chebyshev fit of degree 5 (8e-8 relative); log2(e) in float
+# adds |x| * 2e-8. Adding 1.5 * 2^23 rounds to n and leaves it in the lowest bits. Below -87 it is exp(-87) (1.6e-38),
+# not 0. Clamped by select: one instruction that keeps NaN, where fmin and fmax take three to drop it; and the scale is
+# multiplied, not added to the exponent, so that a NaN stays one whatever its bits.
 EXP = """{T} ecp_exp_{T}({T} given) {{
   {T} x = select(given, ({T})(-87.0f), given < ({T})(-87.0f));
-  x = select(x, ({T})(88.0f), x > ({T})(88.0f)) * 1.44269504f;
-  const {T} n = rint(x);
-  const {T} r = x - n;
+  x = select(x, ({T})(88.0f), x > ({T})(88.0f));
+  const {T} shifted = fma(x, ({T})(1.44269504f), ({T})(12582912.0f));
+  const {T} r = fma(x, ({T})(1.44269504f), ({T})(12582912.0f) - shifted);
   {T} p = fma(r, ({T})(0.0013266970636323094f), ({T})(0.009675459936261177f));
   p = fma(p, r, ({T})(0.05550742521882057f)); p = fma(p, r, ({T})(0.24022121727466583f));
   p = fma(p, r, ({T})(0.6931469440460205f)); p = fma(p, r, ({T})(1.0000001192092896f));
-  return as_{T}(as_{I}(p) + (convert_{I}(n) << 23));
+  return p * as_{T}((as_{I}(shifted) << 23) + 0x3f800000);
 }}
 """
 
@@ -75,7 +96,7 @@ def _gelu(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
     if attrs["approximate"] == "tanh":
         inner = f"0.7978845608f*{x}*(1.0f+0.044715f*{x}*{x})"
         return f"{x}/(1.0f+{exp(k, t)}(-2.0f*({inner})))"
-    return f"0.5f*{x}*(1.0f+{erf(k, t)}({x}*0.70710678118f))"
+    return f"{k.helper(f'ecp_gelu_{t}', GELU.format(T=t))}({x})"
 
 
 def _where(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:

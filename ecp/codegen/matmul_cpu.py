@@ -1,10 +1,10 @@
 """Products and convolutions on CPU devices: workers take register-tile work from a queue.
 
 The work of a launch is cut into units: (block of rows, group of column panels, range of row tiles). One work-item
-per compute unit takes units from an atomic counter until none is left, so that a core that runs slower (a busy
-neighbour, a little core) does less, and operands brought into L2 once serve many units. Rows of A are first brought
-into a private buffer where they have to be gathered through a view, converted from half, or normalised; plain float
-rows are read in place. The inner loop is mr*nr fused multiply-adds on ``vec`` lanes per k over packed B.
+per compute unit takes units from an atomic counter, its own first, until none is left, so that a core that runs slower
+(a busy neighbour, a little core) does less, and operands brought into L2 once serve many units. Rows of A are first
+brought into a private buffer where they have to be gathered through a view, converted from half, or normalised; plain
+float rows are read in place. The inner loop is mr*nr fused multiply-adds on ``vec`` lanes per k over packed B.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
-from ecp.codegen.queue import queue
-from ecp.codegen.reader import Env, Reader, forward, horizontal, lane
+from ecp.codegen.queue import queue, shares
+from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
-from ecp.codegen.tiling_cpu import tiling
+from ecp.codegen.shuffles import horizontal
+from ecp.codegen.tiling_cpu import row_range, tiling
 from ecp.index.expr import Expr, Var, var, wrap
 from ecp.index.maps import broadcast, delinearize, linearize
 from ecp.ir.graph import Node
@@ -71,11 +72,14 @@ class _Product:
             k.emit("const int batch = get_global_id(2);")
         self.batch = self._batch_vars()
         if self.pack:
-            k.emit(f"float packed[{t.tiles * t.mr * self._padded_k()}];")
+            k.emit(f"float packed[{t.tiles * t.mr * self._padded_k()}] __attribute__((aligned(64)));")
             k.emit("int have = -1;")
         if t.chunks > 1:
-            k.emit(f"float sums[{t.range * t.mr * t.panels * t.nr * t.vec}];")
-        if queued:
+            k.emit(f"float sums[{t.range * t.mr * t.panels * t.nr * t.vec}] __attribute__((aligned(64)));")
+        if queued and t.own_rows:
+            with shares(self.env, k, [t.units * w // self.s.workers for w in range(self.s.workers + 1)]):
+                self._unit()
+        elif queued:
             with queue(self.env, k, t.units, min(self.s.workers, t.units)):
                 self._unit()
         else:
@@ -90,8 +94,12 @@ class _Product:
         k.emit(f"const int split = unit % {t.splits}, group = unit / {t.splits} % {t.groups};")
         k.emit(f"const int block = unit / {t.splits * t.groups};")
         total, panels = ceil(self.c.m / t.mr), ceil(self.c.n / (t.nr * t.vec))
-        k.emit(f"const int begin = block*{t.tiles} + split*{t.range};")
-        k.emit(f"const int end = min(min(begin + {t.range}, (block+1)*{t.tiles}), {total});")
+        if t.own_rows:
+            base, begin, end = row_range(t, "block", "group")
+        else:
+            base, begin = f"block*{t.tiles}", f"base + split*{t.range}"
+            end = f"min(min(begin + {t.range}, base + {t.tiles}), {total})"
+        k.emit(f"const int base = {base}, begin = {begin}, end = {end};")
         with k.block(f"for (int chunk = 0; chunk < {t.chunks}; ++chunk)" if t.chunks > 1 else ""):
             if self.pack:
                 self._pack_block(total)
@@ -111,15 +119,13 @@ class _Product:
             if self.c.sweep:
                 self._sweep_rows()
             else:
-                with k.block(
-                    f"for (int tile = block*{t.tiles}; tile < min((block+1)*{t.tiles}, {total}); ++tile)"
-                ):
+                with k.block(f"for (int tile = base; tile < min(base + {t.tiles}, {total}); ++tile)"):
                     self._rows_of_tile()
                     self._pack_rows()
 
     def _rows_of_tile(self) -> None:
         pitch = self.t.mr * self._padded_k()
-        self.kernel.emit(f"float* rows = packed + (tile - block*{self.t.tiles})*{pitch};")
+        self.kernel.emit(f"float* rows = packed + (tile - base)*{pitch};")
 
     def _padded_k(self) -> int:
         return -(-self.kc // 16) * 16
@@ -223,10 +229,10 @@ class _Product:
         k.emit(f"float* x = rows + i*{pitch};")
         k.emit(f"{f} v = 0.0f;")
         k.emit(f"for (int s = 0; s < {steps}; ++s) v += {load};")
-        k.emit(f"const float mean = {horizontal('v', width, '+')} / {c.k}.0f;")
+        k.emit(f"const float mean = {horizontal(k, 'v', width, '+')} / {c.k}.0f;")
         k.emit("v = 0.0f;")
         k.emit(f"for (int s = 0; s < {steps}; ++s) {{ const {f} d = {load} - mean; v = fma(d, d, v); }}")
-        variance = f"{horizontal('v', width, '+')} / {c.k}.0f"
+        variance = f"{horizontal(k, 'v', width, '+')} / {c.k}.0f"
         k.emit(f"const float rstd = 1.0f / sqrt({variance} + {float(c.norm.attrs['epsilon'])!r}f);")
         reader = Reader(self.env, k, width)
         with k.block(f"for (int s = 0; s < {steps}; ++s)"):
@@ -307,7 +313,9 @@ class _Product:
         total = self.kc * width * size // 64
         lines = min(8, max(1, ceil(total / (t.range * (self.kc // step)))))
         share = lines * (self.kc // step) * 64 // size
-        if t.groups > 1:
+        if t.own_rows:
+            nearby = f"(unit + 1) % {t.groups}"
+        elif t.groups > 1:
             nearby = f"(unit + {min(self.s.workers, t.units)}) / {t.splits} % {t.groups}"
         else:
             nearby = f"min(panel + 1, {panels - 1})"
@@ -359,7 +367,7 @@ class _Product:
         """Bias, activation, residual and store, as a loop over the tile: short code builds fast."""
         c, t, k = self.c, self.t, self.kernel
         width, panels = t.nr * t.vec, ceil(c.n / (t.nr * t.vec))
-        k.emit(f"float acc[{t.mr * width}];")
+        k.emit(f"float acc[{t.mr * width}] __attribute__((aligned(64)));")
         for i in range(t.mr):
             k.emit(" ".join(f"vstore{t.vec}(c{i}_{v}, {i * t.nr + v}, acc);" for v in range(t.nr)))
         rows = f"min({t.mr}, {c.m} - tile*{t.mr})" if c.m % t.mr else str(t.mr)

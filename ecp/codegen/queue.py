@@ -5,7 +5,7 @@ The counter is zero between launches: every worker fails to take a unit exactly 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +14,9 @@ from ecp.codegen.kernel import Kernel
 from ecp.codegen.reader import Env
 from ecp.passes.storage import Buffer
 
-QUEUE = "@queue"
+QUEUE, SHARES = "@queue", "@shares"
+# Integers in a cache line: every counter has one of its own.
+LINE = 16
 # Units per worker worth having: the others wait for the last one.
 UNITS_PER_WORKER = 12
 
@@ -31,3 +33,26 @@ def queue(env: Env, kernel: Kernel, units: int, workers: int) -> Iterator[None]:
     with kernel.block(f"while ((unit = atomic_inc({counter})) < {units})"):
         yield
     kernel.emit(f"if (unit == {units + workers - 1}) atomic_xchg({counter}, 0);")
+
+
+@contextmanager
+def shares(env: Env, kernel: Kernel, bounds: Sequence[int]) -> Iterator[None]:
+    """As :func:`queue`, but worker ``w`` begins with units ``bounds[w]`` to ``bounds[w+1]``-1, then helps the others.
+
+    So neighbouring units, and the same ones launch after launch, stay in the cache of one core. The launch must have
+    exactly ``len(bounds) - 1`` work-items.
+    """
+    workers = len(bounds) - 1
+    env.buffers.setdefault(
+        SHARES, Buffer(SHARES, LINE * workers, "int32", "static", np.zeros(LINE * workers, np.int32))
+    )
+    counter = kernel.argument(SHARES, "int32", write=True)
+    kernel.emit(f"const int bounds[{workers + 1}] = {{{', '.join(map(str, bounds))}}};")
+    kernel.emit("const int worker = get_global_id(0);")
+    with kernel.block(f"for (int turn = 0; turn < {workers}; ++turn)"):
+        kernel.emit(f"const int owner = (worker + turn) % {workers};")
+        kernel.emit("const int first = bounds[owner], last = bounds[owner + 1];")
+        kernel.emit("int unit;")
+        with kernel.block(f"while ((unit = first + atomic_inc({counter} + {LINE}*owner)) < last)"):
+            yield
+        kernel.emit(f"if (unit == last + {workers - 1}) atomic_xchg({counter} + {LINE}*owner, 0);")

@@ -327,19 +327,6 @@ def lane_stride(address: Expr, lane_var: Var) -> tuple[int | None, Expr]:
     return (stride if linear else None), rest
 
 
-def horizontal(vector: str, width: int, op: str) -> str:
-    """C expression of all lanes of a float vector combined: ``op`` is an infix operator or a function's name.
-
-    A balanced tree: a chain over the lanes would cost their number times the latency of an addition. By lanes and
-    not by ``.lo`` and ``.hi``, whose shuffles Oclgrind takes for reads of what was never written.
-    """
-    parts = [f"{vector}.s{i:x}" for i in range(width)] if width > 1 else [vector]
-    while len(parts) > 1:
-        pairs = zip(parts[::2], parts[1::2])
-        parts = [f"({x} {op} {y})" if op in ("+", "*") else f"{op}({x}, {y})" for x, y in pairs]
-    return parts[0]
-
-
 def forward(
     reader: Reader, nodes: list[Node], start: str, text: str, coords: list[Expr]
 ) -> tuple[str, list[Expr]]:

@@ -5,7 +5,7 @@
 * ``f(Concat(a, const))`` becomes ``Concat(f(a), f(const))`` with the constant part folded, so that a class
   token is data that is written once and not a launch;
 * scalar factors on the operands of a matrix product move behind it;
-* LayerNorm written out in primitive operators becomes LayerNormalization;
+* LayerNorm and GELU written out in primitive operators become LayerNormalization and Gelu;
 * slices move up, so that only what is asked for is computed (:mod:`ecp.passes.demand`).
 """
 
@@ -20,13 +20,14 @@ from ecp.ir.infer import infer_node
 from ecp.ir.interp import evaluate
 from ecp.ir.opinfo import ONE_TO_ONE
 from ecp.ir.ops import info, is_key
+from ecp.passes.activations import gelu
 from ecp.passes.demand import narrow
 from ecp.passes.rewrite import drop_dead, is_view, rename_inputs, scalar
 
 
 def canonicalize(graph: Graph) -> Graph:
     """All rewrites of this file, in order."""
-    for step in (layer_norm, split_to_slices, concat_of_slices, split_over_concat, hoist_scale, narrow):
+    for step in (layer_norm, gelu, split_to_slices, concat_of_slices, split_over_concat, hoist_scale, narrow):
         graph = step(graph)
     return graph
 

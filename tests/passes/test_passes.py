@@ -62,6 +62,26 @@ def written_out_norm() -> Graph:
     return build(rows, {"x": (1, 5, 8)}, {k: np.asarray(v, np.float32) for k, v in c.items()}, ["y"])
 
 
+def written_out_gelu(spelling: str = "x, half", half: float = 0.5, shared: bool = False) -> Graph:
+    """x * (1 + erf(x / sqrt(2))) * 0.5 as exporters write it."""
+    c = {"root": 2**0.5, "inverse": 0.5**0.5, "one": 1.0, "half": half}
+    inner = (
+        ("Mul", ["inverse", "x"], "d", {}) if spelling == "half times x" else ("Div", ["x", "root"], "d", {})
+    )
+    last = {
+        "x, half": [("Mul", ["x", "s"], "p", {}), ("Mul", ["p", "half"], "y", {})],
+        "half, x": [("Mul", ["half", "s"], "p", {}), ("Mul", ["p", "x"], "y", {})],
+        "half times x": [("Mul", ["x", "half"], "p", {}), ("Mul", ["p", "s"], "y", {})],
+    }[spelling]
+    rows = [inner, ("Erf", ["d"], "e", {}), ("Add", ["e", "one"], "s", {}), *last]
+    return build(
+        rows,
+        {"x": (5, 8)},
+        {k: np.float32(v).reshape(()) for k, v in c.items()},
+        ["y", "s"] if shared else ["y"],
+    )
+
+
 GRAPHS = {
     "block": vit_block, "cp": lambda: vit_block(core=5), "class_token": class_token, "rolled": rolled,
     "norm": written_out_norm,
@@ -108,6 +128,24 @@ def test_roll_becomes_a_gather() -> None:
 
 def test_written_out_norm_is_recognised() -> None:
     assert [n.op for n in canonicalize(written_out_norm()).nodes] == ["LayerNormalization"]
+
+
+@pytest.mark.parametrize("spelling", ["x, half", "half, x", "half times x"])
+def test_written_out_gelu_is_recognised(spelling: str) -> None:
+    graph = written_out_gelu(spelling)
+    found = canonicalize(graph)
+    verify(found)
+    (node,) = found.nodes
+    assert (node.op, node.inputs, node.attrs) == ("Gelu", ("x",), {"approximate": "none"})
+    assert sorted(node.sources) == sorted(n.name for n in graph.nodes)
+    x = {"x": np.random.default_rng(1).standard_normal((5, 8)).astype(np.float32)}
+    # The graph's own square root of two is a float.
+    np.testing.assert_allclose(run(found, x, np.float64)["y"], run(graph, x, np.float64)["y"], rtol=3e-7)
+
+
+def test_what_only_looks_like_gelu_stays() -> None:
+    for graph in (written_out_gelu(half=0.25), written_out_gelu(shared=True)):
+        assert "Erf" in [n.op for n in canonicalize(graph).nodes]
 
 
 def test_scale_moves_behind_the_product() -> None:

@@ -1,12 +1,12 @@
 float8 ecp_exp_float8(float8 given) {
   float8 x = select(given, (float8)(-87.0f), given < (float8)(-87.0f));
-  x = select(x, (float8)(88.0f), x > (float8)(88.0f)) * 1.44269504f;
-  const float8 n = rint(x);
-  const float8 r = x - n;
+  x = select(x, (float8)(88.0f), x > (float8)(88.0f));
+  const float8 shifted = fma(x, (float8)(1.44269504f), (float8)(12582912.0f));
+  const float8 r = fma(x, (float8)(1.44269504f), (float8)(12582912.0f) - shifted);
   float8 p = fma(r, (float8)(0.0013266970636323094f), (float8)(0.009675459936261177f));
   p = fma(p, r, (float8)(0.05550742521882057f)); p = fma(p, r, (float8)(0.24022121727466583f));
   p = fma(p, r, (float8)(0.6931469440460205f)); p = fma(p, r, (float8)(1.0000001192092896f));
-  return as_float8(as_int8(p) + (convert_int8(n) << 23));
+  return p * as_float8((as_int8(shifted) << 23) + 0x3f800000);
 }
 
 __kernel __attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))

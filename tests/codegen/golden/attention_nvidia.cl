@@ -1,12 +1,12 @@
 float ecp_exp_float(float given) {
   float x = select(given, (float)(-87.0f), given < (float)(-87.0f));
-  x = select(x, (float)(88.0f), x > (float)(88.0f)) * 1.44269504f;
-  const float n = rint(x);
-  const float r = x - n;
+  x = select(x, (float)(88.0f), x > (float)(88.0f));
+  const float shifted = fma(x, (float)(1.44269504f), (float)(12582912.0f));
+  const float r = fma(x, (float)(1.44269504f), (float)(12582912.0f) - shifted);
   float p = fma(r, (float)(0.0013266970636323094f), (float)(0.009675459936261177f));
   p = fma(p, r, (float)(0.05550742521882057f)); p = fma(p, r, (float)(0.24022121727466583f));
   p = fma(p, r, (float)(0.6931469440460205f)); p = fma(p, r, (float)(1.0000001192092896f));
-  return as_float(as_int(p) + (convert_int(n) << 23));
+  return p * as_float((as_int(shifted) << 23) + 0x3f800000);
 }
 float ecp_shfl_xor(float v, uint m) {
   float r; asm volatile("shfl.sync.bfly.b32 %0,%1,%2,31,0xffffffff;" : "=f"(r) : "f"(v), "r"(m)); return r;

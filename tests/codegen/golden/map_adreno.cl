@@ -1,12 +1,12 @@
 float4 ecp_exp_float4(float4 given) {
   float4 x = select(given, (float4)(-87.0f), given < (float4)(-87.0f));
-  x = select(x, (float4)(88.0f), x > (float4)(88.0f)) * 1.44269504f;
-  const float4 n = rint(x);
-  const float4 r = x - n;
+  x = select(x, (float4)(88.0f), x > (float4)(88.0f));
+  const float4 shifted = fma(x, (float4)(1.44269504f), (float4)(12582912.0f));
+  const float4 r = fma(x, (float4)(1.44269504f), (float4)(12582912.0f) - shifted);
   float4 p = fma(r, (float4)(0.0013266970636323094f), (float4)(0.009675459936261177f));
   p = fma(p, r, (float4)(0.05550742521882057f)); p = fma(p, r, (float4)(0.24022121727466583f));
   p = fma(p, r, (float4)(0.6931469440460205f)); p = fma(p, r, (float4)(1.0000001192092896f));
-  return as_float4(as_int4(p) + (convert_int4(n) << 23));
+  return p * as_float4((as_int4(shifted) << 23) + 0x3f800000);
 }
 
 __kernel 

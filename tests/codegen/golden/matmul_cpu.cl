@@ -1,24 +1,26 @@
-float8 ecp_erf_float8(float8 x) {
-  x = clamp(x, (float8)(-4.0f), (float8)(4.0f));
-  const float8 s = x * x;
-  float8 p = fma(s, (float8)(-2.72614225801306e-10f), (float8)(2.77068142495902e-08f));
-  p = fma(p, s, (float8)(-2.10102402082508e-06f)); p = fma(p, s, (float8)(-5.69250639462346e-05f));
-  p = fma(p, s, (float8)(-7.34990630326855e-04f)); p = fma(p, s, (float8)(-2.95459980854025e-03f));
-  p = fma(p, s, (float8)(-1.60960333262415e-02f));
-  float8 q = fma(s, (float8)(-1.45660718464996e-05f), (float8)(-2.13374055278905e-04f));
-  q = fma(q, s, (float8)(-1.68282697438203e-03f)); q = fma(q, s, (float8)(-7.37332916720468e-03f));
+float8 ecp_gelu_float8(float8 x) {
+  const float8 c = clamp(x, (float8)(-5.65685425f), (float8)(5.65685425f));
+  const float8 s = c * c;
+  float8 p = fma(s, (float8)(-1.50599506025019e-12f), (float8)(3.0611994126502e-10f));
+  p = fma(p, s, (float8)(-4.64265103925388e-08f)); p = fma(p, s, (float8)(-2.51575617099127e-06f));
+  p = fma(p, s, (float8)(-6.49646073515868e-05f)); p = fma(p, s, (float8)(-5.22304390077821e-04f));
+  p = fma(p, s, (float8)(-5.69080715759501e-03f));
+  float8 q = fma(s, (float8)(-9.10379490406225e-07f), (float8)(-2.66717569098631e-05f));
+  q = fma(q, s, (float8)(-4.20706743595508e-04f)); q = fma(q, s, (float8)(-3.68666458360234e-03f));
   q = fma(q, s, (float8)(-1.42647390514189e-02f));
-  return x * p / q;
+  float8 r = native_recip(q);
+  r = fma(r, fma(-q, r, (float8)(1.0f)), r);
+  const float8 phi = fma(c * p, r, (float8)(0.5f));
+  return x * select(phi, (float8)(0.0f), phi < (float8)(0.0f));
 }
 
 __kernel __attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))
-void matmul_a7e5b59237(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+void matmul_f2e30c198e(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
   const int unit = get_global_id(0);
   const int split = unit % 1, group = unit / 1 % 1;
   const int block = unit / 1;
-  const int begin = block*1 + split*1;
-  const int end = min(min(begin + 1, (block+1)*1), 1);
+  const int base = block*1, begin = base + split*1, end = min(min(begin + 1, base + 1), 1);
    {
     for (int panel = group*1; panel < min((group+1)*1, 1); ++panel) {
       for (int tile = begin; tile < end; ++tile) {
@@ -52,7 +54,7 @@ void matmul_a7e5b59237(__global const float* restrict m0, __global const float* 
           const float8 x4 = (float8)(a4[kk]);
           c4_0 = fma(x4, b0, c4_0);
         }
-        float acc[40];
+        float acc[40] __attribute__((aligned(64)));
         vstore8(c0_0, 0, acc);
         vstore8(c1_0, 1, acc);
         vstore8(c2_0, 2, acc);
@@ -64,7 +66,7 @@ void matmul_a7e5b59237(__global const float* restrict m0, __global const float* 
             const float8 t1 = vload8(i, acc);
             const float8 t2 = vload8(0, m2 + 0);
             const float8 t3 = t1 + t2;
-            const float8 t4 = 0.5f*t3*(1.0f+ecp_erf_float8(t3*0.70710678118f));
+            const float8 t4 = ecp_gelu_float8(t3);
             vstore8(t4, 0, m3 + m*8);
           }
         }

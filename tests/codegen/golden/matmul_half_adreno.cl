@@ -25,21 +25,24 @@ ECP_H4 ecp_to_h4(float4 x) { ushort h[4]; vstore_half4(x, 0, (half*)h); return v
 #define ECP_READ_H4(image, at) read_imageh(image, at)
 #define ECP_MAD_H4(a, b, c) mad(a, b, c)
 #endif
-float4 ecp_erf_float4(float4 x) {
-  x = clamp(x, (float4)(-4.0f), (float4)(4.0f));
-  const float4 s = x * x;
-  float4 p = fma(s, (float4)(-2.72614225801306e-10f), (float4)(2.77068142495902e-08f));
-  p = fma(p, s, (float4)(-2.10102402082508e-06f)); p = fma(p, s, (float4)(-5.69250639462346e-05f));
-  p = fma(p, s, (float4)(-7.34990630326855e-04f)); p = fma(p, s, (float4)(-2.95459980854025e-03f));
-  p = fma(p, s, (float4)(-1.60960333262415e-02f));
-  float4 q = fma(s, (float4)(-1.45660718464996e-05f), (float4)(-2.13374055278905e-04f));
-  q = fma(q, s, (float4)(-1.68282697438203e-03f)); q = fma(q, s, (float4)(-7.37332916720468e-03f));
+float4 ecp_gelu_float4(float4 x) {
+  const float4 c = clamp(x, (float4)(-5.65685425f), (float4)(5.65685425f));
+  const float4 s = c * c;
+  float4 p = fma(s, (float4)(-1.50599506025019e-12f), (float4)(3.0611994126502e-10f));
+  p = fma(p, s, (float4)(-4.64265103925388e-08f)); p = fma(p, s, (float4)(-2.51575617099127e-06f));
+  p = fma(p, s, (float4)(-6.49646073515868e-05f)); p = fma(p, s, (float4)(-5.22304390077821e-04f));
+  p = fma(p, s, (float4)(-5.69080715759501e-03f));
+  float4 q = fma(s, (float4)(-9.10379490406225e-07f), (float4)(-2.66717569098631e-05f));
+  q = fma(q, s, (float4)(-4.20706743595508e-04f)); q = fma(q, s, (float4)(-3.68666458360234e-03f));
   q = fma(q, s, (float4)(-1.42647390514189e-02f));
-  return x * p / q;
+  float4 r = native_recip(q);
+  r = fma(r, fma(-q, r, (float4)(1.0f)), r);
+  const float4 phi = fma(c * p, r, (float4)(0.5f));
+  return x * select(phi, (float4)(0.0f), phi < (float4)(0.0f));
 }
 
 __kernel __attribute__((reqd_work_group_size(2,1,1)))
-void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict m1, __global const half* restrict m2, __global float* m3)
+void matmul_aff2a0d75b(__read_only image2d_t m0, __global const float* restrict m1, __global const half* restrict m2, __global float* m3)
 {
   const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
@@ -115,7 +118,7 @@ void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict 
       const float4 t5 = c0_0;
       const float4 t6 = vloada_half4(0, m2 + vec0*4);
       const float4 t7 = t5 + t6;
-      const float4 t8 = 0.5f*t7*(1.0f+ecp_erf_float4(t7*0.70710678118f));
+      const float4 t8 = ecp_gelu_float4(t7);
       *(__global float4*)(m3 + (line0*8+vec0*4)) = t8;
     }
     const int vec1 = column*2 + tx + 1;
@@ -123,7 +126,7 @@ void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict 
       const float4 t9 = c0_1;
       const float4 t10 = vloada_half4(0, m2 + vec1*4);
       const float4 t11 = t9 + t10;
-      const float4 t12 = 0.5f*t11*(1.0f+ecp_erf_float4(t11*0.70710678118f));
+      const float4 t12 = ecp_gelu_float4(t11);
       *(__global float4*)(m3 + (line0*8+vec1*4)) = t12;
     }
   }
@@ -134,7 +137,7 @@ void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict 
       const float4 t13 = c1_0;
       const float4 t14 = vloada_half4(0, m2 + vec0*4);
       const float4 t15 = t13 + t14;
-      const float4 t16 = 0.5f*t15*(1.0f+ecp_erf_float4(t15*0.70710678118f));
+      const float4 t16 = ecp_gelu_float4(t15);
       *(__global float4*)(m3 + (line1*8+vec0*4)) = t16;
     }
     const int vec1 = column*2 + tx + 1;
@@ -142,7 +145,7 @@ void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict 
       const float4 t17 = c1_1;
       const float4 t18 = vloada_half4(0, m2 + vec1*4);
       const float4 t19 = t17 + t18;
-      const float4 t20 = 0.5f*t19*(1.0f+ecp_erf_float4(t19*0.70710678118f));
+      const float4 t20 = ecp_gelu_float4(t19);
       *(__global float4*)(m3 + (line1*8+vec1*4)) = t20;
     }
   }
@@ -153,7 +156,7 @@ void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict 
       const float4 t21 = c2_0;
       const float4 t22 = vloada_half4(0, m2 + vec0*4);
       const float4 t23 = t21 + t22;
-      const float4 t24 = 0.5f*t23*(1.0f+ecp_erf_float4(t23*0.70710678118f));
+      const float4 t24 = ecp_gelu_float4(t23);
       *(__global float4*)(m3 + (line2*8+vec0*4)) = t24;
     }
     const int vec1 = column*2 + tx + 1;
@@ -161,7 +164,7 @@ void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict 
       const float4 t25 = c2_1;
       const float4 t26 = vloada_half4(0, m2 + vec1*4);
       const float4 t27 = t25 + t26;
-      const float4 t28 = 0.5f*t27*(1.0f+ecp_erf_float4(t27*0.70710678118f));
+      const float4 t28 = ecp_gelu_float4(t27);
       *(__global float4*)(m3 + (line2*8+vec1*4)) = t28;
     }
   }
@@ -172,7 +175,7 @@ void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict 
       const float4 t29 = c3_0;
       const float4 t30 = vloada_half4(0, m2 + vec0*4);
       const float4 t31 = t29 + t30;
-      const float4 t32 = 0.5f*t31*(1.0f+ecp_erf_float4(t31*0.70710678118f));
+      const float4 t32 = ecp_gelu_float4(t31);
       *(__global float4*)(m3 + (line3*8+vec0*4)) = t32;
     }
     const int vec1 = column*2 + tx + 1;
@@ -180,7 +183,7 @@ void matmul_d92575fefe(__read_only image2d_t m0, __global const float* restrict 
       const float4 t33 = c3_1;
       const float4 t34 = vloada_half4(0, m2 + vec1*4);
       const float4 t35 = t33 + t34;
-      const float4 t36 = 0.5f*t35*(1.0f+ecp_erf_float4(t35*0.70710678118f));
+      const float4 t36 = ecp_gelu_float4(t35);
       *(__global float4*)(m3 + (line3*8+vec1*4)) = t36;
     }
   }

@@ -3,21 +3,24 @@ void ecp_copy16(uint to, const __global void* from, uint bytes) {
 }
 #define ECP_COMMIT() asm volatile("cp.async.commit_group;" ::: "memory")
 #define ECP_WAIT(n) asm volatile("cp.async.wait_group " #n ";" ::: "memory")
-float4 ecp_erf_float4(float4 x) {
-  x = clamp(x, (float4)(-4.0f), (float4)(4.0f));
-  const float4 s = x * x;
-  float4 p = fma(s, (float4)(-2.72614225801306e-10f), (float4)(2.77068142495902e-08f));
-  p = fma(p, s, (float4)(-2.10102402082508e-06f)); p = fma(p, s, (float4)(-5.69250639462346e-05f));
-  p = fma(p, s, (float4)(-7.34990630326855e-04f)); p = fma(p, s, (float4)(-2.95459980854025e-03f));
-  p = fma(p, s, (float4)(-1.60960333262415e-02f));
-  float4 q = fma(s, (float4)(-1.45660718464996e-05f), (float4)(-2.13374055278905e-04f));
-  q = fma(q, s, (float4)(-1.68282697438203e-03f)); q = fma(q, s, (float4)(-7.37332916720468e-03f));
+float4 ecp_gelu_float4(float4 x) {
+  const float4 c = clamp(x, (float4)(-5.65685425f), (float4)(5.65685425f));
+  const float4 s = c * c;
+  float4 p = fma(s, (float4)(-1.50599506025019e-12f), (float4)(3.0611994126502e-10f));
+  p = fma(p, s, (float4)(-4.64265103925388e-08f)); p = fma(p, s, (float4)(-2.51575617099127e-06f));
+  p = fma(p, s, (float4)(-6.49646073515868e-05f)); p = fma(p, s, (float4)(-5.22304390077821e-04f));
+  p = fma(p, s, (float4)(-5.69080715759501e-03f));
+  float4 q = fma(s, (float4)(-9.10379490406225e-07f), (float4)(-2.66717569098631e-05f));
+  q = fma(q, s, (float4)(-4.20706743595508e-04f)); q = fma(q, s, (float4)(-3.68666458360234e-03f));
   q = fma(q, s, (float4)(-1.42647390514189e-02f));
-  return x * p / q;
+  float4 r = native_recip(q);
+  r = fma(r, fma(-q, r, (float4)(1.0f)), r);
+  const float4 phi = fma(c * p, r, (float4)(0.5f));
+  return x * select(phi, (float4)(0.0f), phi < (float4)(0.0f));
 }
 
 __kernel __attribute__((reqd_work_group_size(32,1,1)))
-void matmul_3cdbbc263c(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+void matmul_92f22f4ca1(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
   const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
@@ -121,7 +124,7 @@ void matmul_3cdbbc263c(__global const float* restrict m0, __global const float* 
       const float4 t1 = sum;
       const float4 t2 = *(const __global float4*)(m2 + vec*4);
       const float4 t3 = t1 + t2;
-      const float4 t4 = 0.5f*t3*(1.0f+ecp_erf_float4(t3*0.70710678118f));
+      const float4 t4 = ecp_gelu_float4(t3);
       *(__global float4*)(m3 + (line*8+vec*4)) = t4;
     }
   }
