@@ -8,6 +8,7 @@ the finite test set is given beside it (a bootstrap over test images).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +19,20 @@ from scipy import stats
 
 from ecp.errors import UsageError
 
-DENSE = "dense"
+DENSE, GRAD_CAM = "dense", "grad-cam"
 _DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Row:
-    """One data set, core choice and ratio over its seeds; differences in points of top-1, dense to this."""
+    """One data set, core choice and ratio over its seeds; differences in points of top-1, dense to this.
+
+    ``core`` is the choice's name in the study, ``method`` how the set was made (they differ for a set from a file).
+    """
 
     dataset: str
     core: str
+    method: str
     ratio: float
     seeds: tuple[int, ...]
     top1: tuple[float, ...]
@@ -81,9 +86,22 @@ def rows(arms: Iterable[dict[str, Any]]) -> list[Row]:
         if core != DENSE and any(arm["seed"] in dense for arm in some):
             difference, interval, images = _paired(some, dense)
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+        method = str(some[0].get("method", core))
         seeds, mean = tuple(arm["seed"] for arm in some), float(np.mean(values))
         result.append(
-            Row(dataset, core, ratio, seeds, tuple(values), mean, deviation, difference, interval, images)
+            Row(
+                dataset,
+                core,
+                method,
+                ratio,
+                seeds,
+                tuple(values),
+                mean,
+                deviation,
+                difference,
+                interval,
+                images,
+            )
         )
     return sorted(result, key=lambda r: (r.dataset, r.core != DENSE, r.core, -r.ratio))
 
@@ -110,7 +128,15 @@ def table(found: list[Row]) -> str:
 
 
 def cells(found: list[Row], study: dict[str, Any], model: str) -> list[dict[str, Any]]:
-    """The rows as ``--json`` cells, metric ``accuracy``; ``ci`` is the t interval of the mean over seeds."""
+    """The rows as ``--json`` cells, metric ``accuracy``; ``ci`` is the t interval of the mean over seeds.
+
+    ``model`` is given in timm's spelling or the registry's; cells have the registry's. The study's Grad-CAM set is the
+    usual core choice, as in the paper, also if it came from a file; every other choice is a variant.
+    """
+    name = re.sub(r"_patch\d+.*$", "", model)
+    asked = (study.get("config") or {}).get("model") or {}
+    by_grad_cam = [r.core for r in found if r.method == GRAD_CAM]
+    usual = {DENSE, min(by_grad_cam, key=lambda core: (core != GRAD_CAM, core), default=GRAD_CAM)}
     result = []
     for r in found:
         half = 0.0
@@ -121,7 +147,7 @@ def cells(found: list[Row], study: dict[str, Any], model: str) -> list[dict[str,
                 "device": study["gpu"],
                 "backend": "torch",
                 "backend_version": study["torch"],
-                "model": model if r.core == DENSE else f"ecp_{model}@{r.ratio:g}",
+                "model": name if r.core == DENSE else f"ecp_{name}@{r.ratio:g}",
                 "model_sha256": "",
                 "precision": "bf16",
                 "metric": "accuracy",
@@ -132,10 +158,14 @@ def cells(found: list[Row], study: dict[str, Any], model: str) -> list[dict[str,
                 "blocks": [[v] for v in r.top1],
                 "source": "labels",
                 "reason": "",
-                "variant": "" if r.core in (DENSE, "grad-cam") else f"core by {r.core}",
+                "variant": "" if r.core in usual else f"core by {r.core}",
                 "extra": {
                     "dataset": r.dataset,
                     "core_choice": r.core,
+                    "core_method": r.method,
+                    "epochs": study.get("epochs"),
+                    "weights": asked.get("weights"),
+                    "image": asked.get("image"),
                     "seeds": list(r.seeds),
                     "difference_to_dense": r.difference,
                     "difference_interval": list(r.interval) if r.interval else None,

@@ -30,7 +30,9 @@ def train_study(
     ratios: Annotated[
         str, typer.Option(help="core ratios; the dense control is always run")
     ] = "0.1,0.5,0.8,0.9",
-    cores: Annotated[str, typer.Option(help="core choices")] = "grad-cam,random,centre",
+    cores: Annotated[
+        str, typer.Option(help="core choices, by name or the path of a core-order JSON")
+    ] = "grad-cam,random,centre",
     seeds: Annotated[int, typer.Option(min=1, help="seeds per arm")] = 3,
     epochs: Annotated[float, typer.Option(min=0.01, help="length of every arm")] = 2.5,
     out: Annotated[Path, typer.Option(help="folder of the study")] = Path("build/study"),
@@ -42,7 +44,7 @@ def train_study(
 
     An interrupted study continues with the arms that are missing.
 
-    Example: python -m bench train-study --ratios 0.3,0.8 --seeds 5
+    Example: python -m bench train-study --ratios 0.3,0.8 --cores random,core.json --seeds 5
     """
     name = "study"
     if not report_only:
@@ -54,6 +56,11 @@ def train_study(
     if report_only:
         name = _study(out).get("model", name)
     typer.echo(table(write(out, name)))
+
+
+def _core_name(core: str) -> str:
+    """What records call a core choice: its own name, or that of its file."""
+    return Path(core).stem if Path(core).is_file() else core
 
 
 def _ratios(text: str) -> list[float]:
@@ -89,7 +96,7 @@ def _run(
     from ecp.model.training.study import Arm, Budget, Study
 
     for core in cores:
-        if core not in METHODS:
+        if core not in METHODS and not Path(core).is_file():
             raise unknown(core)
     config = load_config(config_path, settings)
     found = data.load(config.data, config.seed)
@@ -115,7 +122,7 @@ def _run(
         asked = config.model.model_copy(update={"core": core})
         shown = data.Images(build.core_source(asked, found), size, mean, std)
         for seed in range(seeds) if core == "random" else [0]:
-            chosen[core, seed] = build.core_order(asked, model, shown, seed)
+            chosen[_core_name(core), seed] = build.core_order(asked, model, shown, seed)
     study = Study(
         model,
         _split(found.train, device),
@@ -129,15 +136,16 @@ def _run(
     facts: dict[str, Any] = {"gpu": gpu, "torch": torch.__version__, "data_sha256": found.sha256}
     facts |= {"model": config.model.name, "config": config.model_dump(mode="json"), "epochs": epochs}
     _same_study(out, facts)
-    done = _done(out)
+    done, methods = _done(out), {"dense": "dense"}
     for seed in range(seeds):
         arms = [Arm(1.0, "dense", range(int(model.patch_embed.num_patches)), seed)]
-        for core in cores:
+        for core in map(_core_name, cores):
             order = chosen[core, seed if core == "random" else 0]
+            methods[core] = order.method
             arms += [Arm(ratio, core, order.ranking, seed) for ratio in ratios if ratio < 1.0]
         for arm in arms:
             if (arm.core, arm.ratio, seed) not in done:
-                record = {"dataset": config.data.kind, **study.run(arm, budget)}
+                record = {"dataset": config.data.kind, "method": methods[arm.core], **study.run(arm, budget)}
                 with (out / "arms.jsonl").open("a") as file:
                     file.write(json.dumps(record) + "\n")
                 typer.echo(f"{arm.core} {arm.ratio:g} seed {seed}: top-1 {record['top1']:.2f} %", err=True)

@@ -197,4 +197,6 @@ def unknown(method: str) -> UsageError:
         return UsageError(
             f"'{method}' has no fixed core set: train it with `bench train --set model.core={method}`"
         )
-    return UsageError(f"unknown core choice '{method}': use one of {', '.join(METHODS)}")
+    return UsageError(
+        f"unknown core choice '{method}': use one of {', '.join(METHODS)}, or the path of a core-order JSON"
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from bench.cli import main
 from bench.train_report import cells, rows, table
+from ecp.model.corechoice import centre
 from tests.model.test_training import TINY
 
 STUDY = {"gpu": "cpu", "torch": "2"}
@@ -49,6 +50,21 @@ def test_cells_name_model_ratio_and_choice():
     assert all(c["metric"] == "accuracy" and c["unit"] == "%" for c in found)
 
 
+def test_a_grad_cam_set_from_a_file_is_the_usual_choice_and_random_weights_are_told():
+    """Only one of two Grad-CAM sets is: cells of one name, model and ratio must not stand for two things."""
+    told = STUDY | {"epochs": 3.75, "config": {"model": {"weights": "random", "image": 56}}}
+    named = lambda core, method: [arm(core, 0.5, s, np.ones(100)) | {"method": method} for s in range(3)]  # noqa: E731
+    arms = [*study(5), *named("mine", "grad-cam"), *named("other", "centre")]
+    chosen = {c["extra"]["core_choice"]: c for c in cells(rows(arms), told, "vit_tiny_patch16_224")}
+    assert chosen["grad-cam"]["variant"] == "" and chosen["mine"]["variant"] == "core by mine"
+    assert chosen["dense"]["model"] == "vit_tiny" and chosen["mine"]["model"] == "ecp_vit_tiny@0.5"
+    without = [a for a in arms if a["core"] != "grad-cam"]
+    chosen = {c["extra"]["core_choice"]: c for c in cells(rows(without), told, "vit_tiny_patch16_224")}
+    assert chosen["mine"]["variant"] == "" and chosen["other"]["variant"] == "core by other"
+    extra = chosen["mine"]["extra"]
+    assert (extra["epochs"], extra["weights"], extra["image"]) == (3.75, "random", 56)
+
+
 def test_real_study_is_continued_and_reported(tmp_path, capsys):
     sets = [part for item in TINY for part in ("--set", item)]
     command = ["train-study", *sets, "--ratios", "0.5", "--cores", "centre", "--seeds", "1", "--epochs", "1"]
@@ -64,6 +80,26 @@ def test_real_study_is_continued_and_reported(tmp_path, capsys):
     assert "choose another --out" in capsys.readouterr().err
     assert main(["train-study", "--report-only", "--out", str(tmp_path)]) == 0
     assert "| centre | 0.5 | 1 |" in capsys.readouterr().out
+
+
+def test_core_set_from_a_file_is_named_by_the_file(tmp_path, capsys):
+    """Its arm trains on the file's own ranking: as the named choice with the same ranking, and unlike another one."""
+    file = tmp_path / "middle.json"
+    centre((4, 4)).save(file)
+    sets = [part for item in TINY for part in ("--set", item)]
+    command = ["train-study", *sets, "--ratios", "0.3", "--cores", f"{file},centre,random", "--seeds", "1"]
+    assert main([*command, "--epochs", "3", "--out", str(tmp_path / "out")]) == 0
+    arms = {a["core"]: a for a in map(json.loads, (tmp_path / "out/arms.jsonl").read_text().splitlines())}
+    assert list(arms) == ["dense", "middle", "centre", "random"]
+    assert [a["method"] for a in arms.values()] == ["dense", "centre", "centre", "random"]
+    assert arms["middle"]["loss"] == arms["centre"]["loss"] != arms["random"]["loss"]
+    assert main([*command, "--epochs", "3", "--out", str(tmp_path / "out")]) == 0
+    assert len((tmp_path / "out/arms.jsonl").read_text().splitlines()) == len(arms)
+    centre((3, 3)).save(file)
+    assert main([*command, "--out", str(tmp_path / "other")]) == 2
+    assert "is for a grid of (3, 3), the model has (4, 4)" in capsys.readouterr().err
+    assert main(["train-study", *sets, "--cores", str(tmp_path / "none.json"), "--out", str(tmp_path)]) == 2
+    assert "or the path of a core-order JSON" in capsys.readouterr().err
 
 
 def test_bad_usage(tmp_path, capsys):
