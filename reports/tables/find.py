@@ -24,6 +24,7 @@ FRAMEWORKS = {
 }
 DATASETS = {"imagenet-1k": "imagenet", "tiny-imagenet-200": "tiny-imagenet"}
 EPOCHS = 50
+IMAGE = 224
 TINY_CLASSES = 200
 # Every network of Table 4 ends in 768 features; 800 classes fewer are as many rows and biases fewer.
 _SMALLER_HEAD_M = (1000 - TINY_CLASSES) * (768 + 1) / 1e6
@@ -219,8 +220,13 @@ def _less(cell: Measured) -> list[str]:
     of, seen, epochs = extra.get("expected_items"), extra.get("evaluated"), extra.get("epochs")
     if isinstance(of, int) and isinstance(seen, int) and seen < of:
         found.append(f"{seen} of {of} images")
-    if isinstance(epochs, int) and epochs != EPOCHS:
-        found.append(f"{epochs} epochs")
+    if isinstance(epochs, int | float) and epochs != EPOCHS:
+        found.append(f"{epochs:g} epochs")
+    if extra.get("weights") == "random":
+        found.append("from random weights")
+    image = extra.get("image")
+    if isinstance(image, int) and image != IMAGE:
+        found.append(f"{image} pixels")
     return found
 
 

@@ -160,6 +160,15 @@ def test_every_command_of_a_table_is_one_that_can_be_typed():
     assert "train -- --model ecp_vit_base@0.9 " in rows["ecp_vit_base", "top1"].command
 
 
+def judged_cell(tmp_path, extra):
+    """Table 3's judgement of a study's cell that has the paper's own number."""
+    folder = tmp_path / str(len(list(tmp_path.iterdir()))) / "2026-02-01-t"
+    folder.mkdir(parents=True)
+    cell = synthetic.accuracy_cells()[0] | {"model": "ecp_vit_base@0.9", "value": 84.62, "ci": [84.6, 84.64]}
+    (folder / "cells.json").write_text(json.dumps([cell | {"extra": {"dataset": "imagenet", **extra}}]))
+    return build("t3", load(folder.parent), "local", "fp32").cells["ecp_vit_base", "0.9"].judged
+
+
 def test_a_shorter_training_and_a_part_of_the_images_are_not_the_papers_conditions(tmp_path):
     def summary(**more):
         found = synthetic.training(0.9, 0, 84.6)
@@ -181,6 +190,10 @@ def test_a_shorter_training_and_a_part_of_the_images_are_not_the_papers_conditio
 
     assert judged(summary()).match == Match.REPRODUCED
     assert "1 epochs" in judged(summary(recipe={"epochs": 1})).why
+    assert "2.5 epochs" in judged_cell(tmp_path, {"epochs": 2.5}).why
+    scratch = judged_cell(tmp_path, {"epochs": 50, "weights": "random", "image": 56})
+    assert "from random weights, 56 pixels" in scratch.why and "epochs" not in scratch.why
+    assert judged_cell(tmp_path, {"epochs": 50, "weights": "timm", "image": 224}).match == Match.REPRODUCED
     assert "data imagenet (20 images per class)" in judged(summary(data={"per_class": 20})).why
     short = {**summary(), "classes": ["cat", "dog"]}
     assert "data imagefolder" in judged(short).why
