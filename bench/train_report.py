@@ -200,7 +200,7 @@ def plot(found: list[Row], path: Path) -> None:
             for r in line:
                 axis.vlines(r.ratio, min(r.top1), max(r.top1), color="0.4", linewidth=1)
         axis.set(title=name, xlabel="core ratio", ylabel="top-1 (%), bars: range over seeds")
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14))
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
