@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import pickle
+import shutil
 import re
 import secrets
 import signal
@@ -27,7 +27,7 @@ from bench.accuracy_facts import normalisation
 from bench.accuracy_score import agreement, score
 from bench.accuracy_worker import Job, read_predictions
 from bench.cells import Cell, make_cell
-from bench.datasets.base import Dataset, Item, subset
+from bench.datasets.base import Dataset, Item, subset, write_items
 from bench.datasets.registry import open_dataset
 from bench.names import check_name
 from bench.options import RunOptions
@@ -85,7 +85,7 @@ def evaluate(options: RunOptions, what: Evaluation) -> int:
     for text in (*data.problems, *data.notes):
         console.print(f"{data.name}: {text}", markup=False, highlight=False, soft_wrap=True)
     folder = _open(options, what, data)
-    (folder.folder / "items.pkl").write_bytes(pickle.dumps(list(items)))
+    write_items(items, folder.folder / "items")
     cells: list[Cell] = []
     interrupted = False
     seq = 0
@@ -105,7 +105,7 @@ def evaluate(options: RunOptions, what: Evaluation) -> int:
                 folder.append(record)
                 cells.append(_cell(replace(case, metric=metric), record))
                 seq += 1
-    (folder.folder / "items.pkl").unlink(missing_ok=True)
+    shutil.rmtree(folder.folder / "items", ignore_errors=True)
     folder.close()
     folder.write_run({**folder.read_run(), "state": "interrupted" if interrupted else "complete"})
     _show(cells, data, len(items), console)
@@ -244,7 +244,7 @@ def _job(case: Case, prepared: Prepared, folder: RunFolder, path: Path, reach: d
         model=case.model,
         model_sha256=prepared.sha256,
         onnx=prepared.onnx,
-        items=str(folder.folder / "items.pkl"),
+        items=str(folder.folder / "items"),
         predictions=str(path),
         shape=shape,
         input_name=name,

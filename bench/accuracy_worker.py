@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import numpy as np
 
 from baselines import registry
 from baselines.base import Backend, RunConfig, Unavailable, Unsupported
-from bench.datasets.base import CorruptImage, Item
+from bench.datasets.base import CorruptImage, Item, read_items
 from bench.datasets.preprocess import to_input
 from ecp.errors import DeviceError, EcpError, UnsupportedOperatorError
 
@@ -29,7 +28,7 @@ FLUSH_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Job:
-    """What one worker does. ``items``: a pickle of the items, written by the parent; ``shape``: NCHW."""
+    """What one worker does. ``items``: a folder as :func:`~bench.datasets.base.write_items` leaves it; ``shape``: NCHW."""
 
     backend: str
     model: str
@@ -97,7 +96,7 @@ def _predict(backend: Backend, job: Job, items: list[Item], todo: list[int]) -> 
 
 def run(job: Job, say: Any) -> None:
     """Evaluate what is left; ``say`` gets progress."""
-    items: list[Item] = pickle.loads(Path(job.items).read_bytes())  # noqa: S301 - written by our own parent
+    items = read_items(Path(job.items))
     path = Path(job.predictions)
     _cut_half_line(path)
     todo = [i for i in range(len(items)) if i not in read_predictions(path)]

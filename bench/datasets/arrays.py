@@ -10,13 +10,12 @@ import hashlib
 import io
 import pickle
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.datasets.base import Dataset, DatasetError, Item, from_array
+from bench.datasets.base import Dataset, DatasetError, Item
 
 CIFAR10_TEST = {"test_batch": "40351d587109b95175f43aff81a1287e"}
 CIFAR10_TRAIN = {
@@ -88,7 +87,7 @@ def _unpickle(name: str, content: bytes) -> dict[str, Any]:
 
 def _items(name: str, pixels: np.ndarray, labels: Sequence[int]) -> tuple[Item, ...]:
     return tuple(
-        Item(f"{name}#{row}", int(label), partial(from_array, pixels[row]))
+        Item(f"{name}#{row}", int(label), pixels[row])
         for row, label in enumerate(labels)
     )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ecp.errors import UsageError
+
+ITEMS, PIXELS = "items.json", "pixels.npy"
 
 
 class DatasetError(UsageError):
@@ -22,16 +26,22 @@ class CorruptImage(Exception):
 
 @dataclass(frozen=True)
 class Item:
-    """One labelled picture. ``name`` identifies it in every report (a path below the root, or file and row)."""
+    """One labelled picture. ``name`` identifies it in every report (a path below the root, or file and row).
+
+    ``source``: the file, or the pixels, uint8 ``[h, w]`` or ``[h, w, 3]``.
+    """
 
     name: str
     label: int
-    load: Callable[[], Image.Image] = field(repr=False, compare=False)
+    source: Path | np.ndarray = field(repr=False, compare=False)
 
     def picture(self) -> Image.Image:
         """The picture as RGB (grey ones are widened). Raises :class:`CorruptImage` naming the item."""
         try:
-            return self.load().convert("RGB")
+            if isinstance(self.source, np.ndarray):
+                return Image.fromarray(np.ascontiguousarray(self.source, dtype=np.uint8)).convert("RGB")
+            with Image.open(self.source) as image:
+                return image.convert("RGB")
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
             raise CorruptImage(f"{self.name}: {error}") from error
 
@@ -67,9 +77,22 @@ class Dataset:
         }
 
 
-def from_array(pixels: np.ndarray) -> Image.Image:
-    """uint8 [H, W, 3] or [H, W] -> picture."""
-    return Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
+def write_items(items: Sequence[Item], folder: Path) -> None:
+    """For a worker of another process: names, labels and files as JSON, pixels (all of one shape) as an array."""
+    rows = [
+        [i.name, i.label, None if isinstance(i.source, np.ndarray) else str(i.source.resolve())] for i in items
+    ]
+    folder.mkdir(exist_ok=True)
+    pixels = [i.source for i in items if isinstance(i.source, np.ndarray)]
+    np.save(folder / PIXELS, np.stack(pixels) if pixels else np.zeros(0, np.uint8), allow_pickle=False)
+    (folder / ITEMS).write_text(json.dumps(rows))
+
+
+def read_items(folder: Path) -> list[Item]:
+    """What :func:`write_items` wrote."""
+    pixels = iter(np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False))
+    rows = json.loads((folder / ITEMS).read_text())
+    return [Item(name, label, next(pixels) if path is None else Path(path)) for name, label, path in rows]
 
 
 def subset(items: tuple[Item, ...], limit: int | None, seed: int) -> tuple[Item, ...]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -188,7 +189,7 @@ def test_unsupported_is_passed_on_with_the_frameworks_words(tmp_path, colours):
 
 
 def _data(labels, classes=3, **more):
-    items = tuple(Item(f"i{n}", label, lambda: None) for n, label in enumerate(labels))
+    items = tuple(Item(f"i{n}", label, Path("unread")) for n, label in enumerate(labels))
     return Dataset("d", "val", tuple(map(str, range(classes))), items, "0" * 64, **more)
 
 

@@ -219,12 +219,12 @@ def test_a_damaged_picture_is_named(tmp_path):
 def test_small_pictures_are_enlarged_whole_and_large_ones_cropped_in_the_centre():
     corner = np.zeros((8, 8, 3), np.uint8)
     corner[0, 0] = 255
-    grown = preprocess.to_input(base.from_array(corner), 32, (0, 0, 0), (1, 1, 1))
+    grown = preprocess.to_input(Image.fromarray(corner), 32, (0, 0, 0), (1, 1, 1))
     assert grown.shape == (3, 32, 32)
     assert grown[0, 0, 0] > 0.9
     large = np.zeros((400, 600, 3), np.uint8)
     large[:, 280:320] = 255
-    cut = preprocess.to_input(base.from_array(large), 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    cut = preprocess.to_input(Image.fromarray(large), 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert cut.shape == (3, 224, 224)
     assert cut[0, 112, 112] == pytest.approx(1.0, abs=0.02)
     assert cut[0, 112, 0] == pytest.approx(-1.0, abs=0.02)
@@ -236,3 +236,19 @@ def test_subset_is_seeded_and_in_order():
     assert list(base.subset(items, 10, 1)) == sorted(base.subset(items, 10, 1))
     assert base.subset(items, 10, 1) != base.subset(items, 10, 2)
     assert base.subset(items, None, 1) == items
+
+
+def test_items_reach_another_process_as_they_are(tmp_path):
+    drawn = np.random.default_rng(0).integers(0, 255, (2, 6, 5, 3), dtype=np.uint8)
+    picture(tmp_path / "a.png", (7, 8, 9))
+    items = [
+        base.Item("x#0", 3, drawn[0]),
+        base.Item("a", 1, tmp_path / "a.png"),
+        base.Item("x#1", 0, drawn[1]),
+    ]
+    base.write_items(items, tmp_path / "items")
+    assert {f.name for f in (tmp_path / "items").iterdir()} == {"items.json", "pixels.npy"}
+    found = base.read_items(tmp_path / "items")
+    assert [(i.name, i.label) for i in found] == [("x#0", 3), ("a", 1), ("x#1", 0)]
+    for mine, theirs in zip(found, items, strict=True):
+        assert np.array_equal(np.asarray(mine.picture()), np.asarray(theirs.picture()))
