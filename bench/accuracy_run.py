@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import shutil
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys

@@ -28,7 +28,7 @@ FLUSH_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Job:
-    """What one worker does. ``items``: a folder as :func:`~bench.datasets.base.write_items` leaves it; ``shape``: NCHW."""
+    """What one worker does. ``items``: a folder of :func:`~bench.datasets.base.write_items`; ``shape``: NCHW."""
 
     backend: str
     model: str
