@@ -86,10 +86,7 @@ def _unpickle(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _items(name: str, pixels: np.ndarray, labels: Sequence[int]) -> tuple[Item, ...]:
-    return tuple(
-        Item(f"{name}#{row}", int(label), pixels[row])
-        for row, label in enumerate(labels)
-    )
+    return tuple(Item(f"{name}#{row}", int(label), pixels[row]) for row, label in enumerate(labels))
 
 
 def _cifar(

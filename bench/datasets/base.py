@@ -80,7 +80,8 @@ class Dataset:
 def write_items(items: Sequence[Item], folder: Path) -> None:
     """For a worker of another process: names, labels and files as JSON, pixels (all of one shape) as an array."""
     rows = [
-        [i.name, i.label, None if isinstance(i.source, np.ndarray) else str(i.source.resolve())] for i in items
+        [i.name, i.label, None if isinstance(i.source, np.ndarray) else str(i.source.resolve())]
+        for i in items
     ]
     folder.mkdir(exist_ok=True)
     pixels = [i.source for i in items if isinstance(i.source, np.ndarray)]
