@@ -19,6 +19,7 @@ import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.conv_cut import Cut, Geometry, Source, cut, find_source
+from ecp.codegen.epilogue_cpu import Epilogue
 from ecp.codegen.hints import PREFETCH
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.matmul_cpu import emit_matmul
@@ -26,7 +27,7 @@ from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
-from ecp.index.expr import Expr, Var, var
+from ecp.index.expr import Var, var
 from ecp.index.maps import delinearize
 from ecp.ir.graph import Node
 
@@ -209,9 +210,13 @@ class _Windows:
     def _ask_tail(self) -> None:
         """Ask for the operands of the epilogue that are as large as the output: they are needed last."""
         c, t, k = self.c, self.cut, self.kernel
+        if c.n < t.vec:
+            return
         probe = AddressProbe(self.env, t.vec)
         m, within = Var("m", 0, c.m - 1), probe.lane
-        coords = c.place(self.batch, var("m", c.m), var("panel", self.panels) * t.width + lane(t.vec))
+        # Whole panels: the last one may end before this vector does, and no address lies there.
+        panel = var("panel", max(1, c.n // t.width))
+        coords = c.place(self.batch, var("m", c.m), panel * t.width + lane(t.vec))
         forward(probe, c.tail, c.anchor.output, "0", coords)
         for buffer, address in probe.found:
             dtype = self.env.buffers[buffer].dtype
@@ -251,7 +256,7 @@ class _Windows:
             k.emit(f"const __global float* a{i} = {test} ? {data} + (o{i} + step) : {outside};")
 
     def _epilogue(self) -> None:
-        """Bias, activation, residual and store, as a loop over the tile: short code builds fast."""
+        """Sums into ``acc``, then row by row :class:`~ecp.codegen.epilogue_cpu.Epilogue`."""
         c, t, k = self.c, self.cut, self.kernel
         k.emit(f"float acc[{t.mr * t.width}] __attribute__((aligned(64)));")
         for i in range(t.mr):
@@ -259,36 +264,4 @@ class _Windows:
         with k.block(f"for (int i = 0; i < min({t.mr}, count - at); ++i)"):
             k.emit("const int m = first + at + i;")
             m = var("m", c.m)
-            with k.block(f"for (int v = 0; v < {t.nr}; ++v)"):
-                first = var("panel", self.panels) * t.width + var("v", t.nr) * t.vec
-                if c.n % t.width == 0:
-                    self._store(m, first)
-                elif c.n % t.vec == 0:
-                    with k.block(f"if (panel*{t.width} + v*{t.vec} < {c.n})"):
-                        self._store(m, first)
-                else:
-                    self._store_edge(m, first)
-
-    def _store(self, m: Expr, first: Expr) -> None:
-        t = self.cut
-        text = f"vload{t.vec}(i*{t.nr} + v, acc)"
-        self._finish(Reader(self.env, self.kernel, t.vec), text, m, first + lane(t.vec))
-
-    def _store_edge(self, m: Expr, first: Expr) -> None:
-        """Columns that may end inside a vector: whole vectors as usual, the rest one by one."""
-        c, t, k = self.c, self.cut, self.kernel
-        at = Reader(self.env, k).index(first)
-        with k.block(f"if ({at} + {t.vec} <= {c.n})"):
-            self._store(m, first)
-        with k.block("else"), k.block(f"for (int n = {at}; n < {c.n}; ++n)"):
-            text = f"acc[(i*{t.nr} + v)*{t.vec} + n - ({at})]"
-            self._finish(Reader(self.env, k), text, m, var("n", c.n))
-
-    def _finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
-        c = self.c
-        coords = c.place(self.batch, m, n)
-        if c.bias:
-            text = f"{text} + {reader.read(c.bias, [coords[1]])}"
-        name = reader.kernel.define(reader.ctype(c.anchor.output), text)
-        result, at = forward(reader, c.tail, c.anchor.output, name, coords)
-        reader.store(c.value, at, result)
+            Epilogue(self.env, k, c, self.batch, t.nr, t.vec).row(m)

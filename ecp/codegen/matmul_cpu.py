@@ -14,13 +14,14 @@ from contextlib import ExitStack
 from math import ceil, prod
 
 from ecp.codegen.contraction import Contraction
+from ecp.codegen.epilogue_cpu import Epilogue
 from ecp.codegen.hints import PREFETCH
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.queue import queue, shares
-from ecp.codegen.reader import Env, Reader, forward, lane
+from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.schedule import Schedule
 from ecp.codegen.shuffles import horizontal
 from ecp.codegen.tiling_cpu import row_range, tiling
@@ -364,46 +365,11 @@ class _Product:
             k.emit(" ".join(f"c{i}_{v} = fma(x{i}, b{v}, c{i}_{v});" for v in range(t.nr)))
 
     def _epilogue(self) -> None:
-        """Bias, activation, residual and store, as a loop over the tile: short code builds fast."""
+        """Sums into ``acc``, then row by row :class:`~ecp.codegen.epilogue_cpu.Epilogue`."""
         c, t, k = self.c, self.t, self.kernel
-        width, panels = t.nr * t.vec, ceil(c.n / (t.nr * t.vec))
-        k.emit(f"float acc[{t.mr * width}] __attribute__((aligned(64)));")
-        for i in range(t.mr):
-            k.emit(" ".join(f"vstore{t.vec}(c{i}_{v}, {i * t.nr + v}, acc);" for v in range(t.nr)))
+        k.emit(f"float acc[{t.mr * t.nr * t.vec}] __attribute__((aligned(64)));")
+        self._each(lambda i, v: f"vstore{t.vec}(c{i}_{v}, {i * t.nr + v}, acc);")
         rows = f"min({t.mr}, {c.m} - tile*{t.mr})" if c.m % t.mr else str(t.mr)
         with k.block(f"for (int i = 0; i < {rows}; ++i)"):
             k.emit(f"const int m = tile*{t.mr} + i;")
-            m = var("m", c.m)
-            with k.block(f"for (int v = 0; v < {t.nr}; ++v)"):
-                first = var("panel", panels) * width + var("v", t.nr) * t.vec
-                index = Reader(self.env, k).index(var("i", t.mr) * t.nr + var("v", t.nr))
-                if c.n % width == 0:
-                    self._store(index, m, first)
-                elif c.n % t.vec == 0:
-                    with k.block(f"if (panel*{width} + v*{t.vec} < {c.n})"):
-                        self._store(index, m, first)
-                else:
-                    self._store_edge(index, m, first)
-
-    def _store(self, index: str, m: Expr, first: Expr) -> None:
-        reader = Reader(self.env, self.kernel, self.t.vec)
-        self._finish(reader, f"vload{self.t.vec}({index}, acc)", m, first + lane(self.t.vec))
-
-    def _store_edge(self, index: str, m: Expr, first: Expr) -> None:
-        """Columns that may end inside a vector: whole vectors as usual, the rest one by one."""
-        c, t, k = self.c, self.t, self.kernel
-        at = Reader(self.env, k).index(first)
-        with k.block(f"if ({at} + {t.vec} <= {c.n})"):
-            self._store(index, m, first)
-        with k.block("else"), k.block(f"for (int n = {at}; n < {c.n}; ++n)"):
-            self._finish(Reader(self.env, k), f"acc[{index}*{t.vec} + n - {at}]", m, var("n", c.n))
-
-    def _finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
-        c = self.c
-        coords = c.place(self.batch, m, n)
-        if c.bias:
-            text = f"{text} + {reader.read(c.bias, [coords[1]])}"
-        ctype = reader.ctype(c.anchor.output)
-        name = reader.kernel.define(ctype, text)
-        result, at = forward(reader, c.tail, c.anchor.output, name, coords)
-        reader.store(c.value, at, result)
+            Epilogue(self.env, k, c, self.batch, t.nr, t.vec).row(var("m", c.m))

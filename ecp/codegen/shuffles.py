@@ -8,20 +8,16 @@ from ecp.codegen.kernel import Kernel
 
 
 def shuffle(vec: int) -> str:
-    """A macro that picks ``vec`` elements of two vectors by constant numbers, the second's from ``vec`` on.
+    """``SHUFFLE<vec>(a, b, ...)`` picks elements of two vectors by constant numbers, the second's from ``vec`` on.
 
     Clang takes a vector literal apart and looks through to where each element came from: rounds of literals become
     one gather from all rows, three times the instructions. Its builtin stays what it is.
     """
-    names = [f"e{i}" for i in range(vec)]
-    head = f"#define SHUFFLE{vec}(a, b, {', '.join(names)})"
-    return f"""#ifdef __has_builtin
-#if __has_builtin(__builtin_shufflevector)
-{head} __builtin_shufflevector(a, b, {", ".join(names)})
-#endif
-#endif
-#ifndef SHUFFLE{vec}
-{head} shuffle2(a, b, (uint{vec})({", ".join(names)}))
+    names = ", ".join(f"e{i}" for i in range(vec))
+    return f"""#ifdef __clang__
+#define SHUFFLE{vec}(a, b, {names}) __builtin_shufflevector(a, b, {names})
+#else
+#define SHUFFLE{vec}(a, b, {names}) shuffle2(a, b, (uint{vec})({names}))
 #endif
 """
 
@@ -29,20 +25,27 @@ def shuffle(vec: int) -> str:
 def horizontal(kernel: Kernel, vector: str, width: int, op: str) -> str:
     """C expression of all lanes of a float vector combined: ``op`` is ``+`` or ``max``.
 
-    The vector with itself turned by half its length, by a quarter, ...: two instructions a round. (Oclgrind takes
-    ``.lo`` and ``.hi`` for reads of what was never written, and single lanes would be taken out one by one.)
+    The vector with itself turned by half its length, by a quarter, ...: two instructions a round, where single lanes
+    would be taken out one by one. ``ECP_BY_LANES`` asks for that: Oclgrind takes shuffled lanes for never written.
     """
-    lines, turn, f = [], width // 2, f"float{width}"
     if width == 1:
         return vector
     kernel.helper(f"shuffle{width}", shuffle(width))
+    lines, turn, f = [], width // 2, f"float{width}"
     while turn:
         lanes = ", ".join(str((i + turn) % width) for i in range(width))
         both = "v + w" if op == "+" else "select(v, w, w > v)"
         lines.append(f"  w = SHUFFLE{width}(v, v, {lanes}); v = {both};\n")
         turn //= 2
+    parts = [f"v.s{i:x}" for i in range(width)]
+    while len(parts) > 1:
+        parts = [f"({x} + {y})" if op == "+" else f"fmax({x}, {y})" for x, y in zip(parts[::2], parts[1::2])]
     name = f"ecp_{'sum' if op == '+' else op}{width}"
-    kernel.helper(name, f"float {name}({f} v) {{\n  {f} w;\n{''.join(lines)}  return v.s0;\n}}\n")
+    kernel.helper(
+        name,
+        f"float {name}({f} v) {{\n#ifdef ECP_BY_LANES\n  return {parts[0]};\n#else\n"
+        f"  {f} w;\n{''.join(lines)}  return v.s0;\n#endif\n}}\n",
+    )
     return f"{name}({vector})"
 
 

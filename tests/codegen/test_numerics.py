@@ -42,6 +42,15 @@ def conv(cin: int, cout: int, size: int, kernel: int, **changes: Any) -> Graph:
     return build(rows, {"x": (2, cin, size, size)}, c, ["y"])
 
 
+def permuted(n: int) -> Graph:
+    """A convolution whose channels are put in another order: a table of as many entries as there are channels."""
+    order = np.random.default_rng(n + 1).permutation(n).astype(np.int64)
+    attrs = {"strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "group": 1}
+    rows = [("Conv", ["x", "w"], "c", attrs), ("Gather", ["c"], "g", {"axis": 1, "indices": order})]
+    rows.append(("Relu", ["g"], "y", {}))
+    return build(rows, {"x": (1, 3, 6, 6)}, {"w": weights(n, 3, 1, 1)}, ["y"])
+
+
 def two_convs() -> Graph:
     c = {"w": weights(32, 3, 3, 3), "v": weights(16, 32, 3, 3)}
     rows = [
@@ -87,6 +96,7 @@ def shifted_windows() -> Graph:
 GRAPHS: dict[str, Graph] = {
     "matmul 1x7x5": matmul(1, 7, 5), "matmul 13x64x100": matmul(13, 64, 100), "matmul 197x192x64": matmul(197, 192, 64),
     "matmul long k": matmul(9, 2048, 40), "batched": batched(3, 10, 20, 33), "batched narrow": batched(2, 5, 8, 3),
+    **{f"{n} permuted channels": permuted(n) for n in (3, 6, 80)},
     "conv 3x3": conv(16, 24, 9, 3), "conv stride": conv(3, 20, 12, 5, strides=(2, 2)), "conv 1x1": conv(32, 64, 7, 1),
     "conv groups": conv(16, 32, 8, 3, group=4), "depthwise": conv(16, 16, 8, 3, group=16), "two convs": two_convs(),
     "softmax": row("Softmax", {"axis": 2}, (2, 3, 33)), "softmax outer": row("Softmax", {"axis": 1}, (2, 7, 16)),

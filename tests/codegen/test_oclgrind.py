@@ -45,7 +45,7 @@ def checked(name: str, device_class: str, tmp_path: Path) -> float:
         **os.environ,
         "OCL_ICD_VENDORS": str(vendors), "ECP_CACHE": str(tmp_path), "ECP_NO_KERNEL_CACHE": "1",
         # Oclgrind 21.10 does not know "freeze", which optimised code contains.
-        "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable",
+        "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable -DECP_BY_LANES",
         "OCLGRIND_DATA_RACES": "1", "OCLGRIND_LOG": str(log),
     }  # fmt: skip
     if not device_class.startswith("adreno") or device_class == "adreno-buffers":

@@ -1,9 +1,6 @@
-#ifdef __has_builtin
-#if __has_builtin(__builtin_shufflevector)
+#ifdef __clang__
 #define SHUFFLE16(a, b, e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15) __builtin_shufflevector(a, b, e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15)
-#endif
-#endif
-#ifndef SHUFFLE16
+#else
 #define SHUFFLE16(a, b, e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15) shuffle2(a, b, (uint16)(e0, e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13, e14, e15))
 #endif
 void ecp_transpose16(float* to, int pitch, float16 r0, float16 r1, float16 r2, float16 r3, float16 r4, float16 r5, float16 r6, float16 r7, float16 r8, float16 r9, float16 r10, float16 r11, float16 r12, float16 r13, float16 r14, float16 r15) {
@@ -99,20 +96,28 @@ float16 ecp_exp_float16(float16 given) {
   return p * as_float16((as_int16(shifted) << 23) + 0x3f800000);
 }
 float ecp_max16(float16 v) {
+#ifdef ECP_BY_LANES
+  return fmax(fmax(fmax(fmax(v.s0, v.s1), fmax(v.s2, v.s3)), fmax(fmax(v.s4, v.s5), fmax(v.s6, v.s7))), fmax(fmax(fmax(v.s8, v.s9), fmax(v.sa, v.sb)), fmax(fmax(v.sc, v.sd), fmax(v.se, v.sf))));
+#else
   float16 w;
   w = SHUFFLE16(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7); v = select(v, w, w > v);
   w = SHUFFLE16(v, v, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3); v = select(v, w, w > v);
   w = SHUFFLE16(v, v, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1); v = select(v, w, w > v);
   w = SHUFFLE16(v, v, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0); v = select(v, w, w > v);
   return v.s0;
+#endif
 }
 float ecp_sum16(float16 v) {
+#ifdef ECP_BY_LANES
+  return ((((v.s0 + v.s1) + (v.s2 + v.s3)) + ((v.s4 + v.s5) + (v.s6 + v.s7))) + (((v.s8 + v.s9) + (v.sa + v.sb)) + ((v.sc + v.sd) + (v.se + v.sf))));
+#else
   float16 w;
   w = SHUFFLE16(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7); v = v + w;
   w = SHUFFLE16(v, v, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3); v = v + w;
   w = SHUFFLE16(v, v, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1); v = v + w;
   w = SHUFFLE16(v, v, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0); v = v + w;
   return v.s0;
+#endif
 }
 
 __kernel __attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))

@@ -15,7 +15,7 @@ float8 ecp_gelu_float8(float8 x) {
 }
 
 __kernel __attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))
-void matmul_f2e30c198e(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+void matmul_4f1185e55c(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
   const int unit = get_global_id(0);
   const int split = unit % 1, group = unit / 1 % 1;
@@ -63,7 +63,7 @@ void matmul_f2e30c198e(__global const float* restrict m0, __global const float* 
         for (int i = 0; i < 5; ++i) {
           const int m = tile*5 + i;
           for (int v = 0; v < 1; ++v) {
-            const float8 t1 = vload8(i, acc);
+            const float8 t1 = vload8(i*1 + v, acc);
             const float8 t2 = vload8(0, m2 + 0);
             const float8 t3 = t1 + t2;
             const float8 t4 = ecp_gelu_float8(t3);

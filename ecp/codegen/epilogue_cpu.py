@@ -1,0 +1,71 @@
+"""The end of a register tile on CPU devices: bias, activation, residual and store, for products and convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from ecp.codegen.contraction import Contraction
+from ecp.codegen.kernel import Kernel
+from ecp.codegen.reader import Env, Reader, forward, lane
+from ecp.index.expr import Expr, var
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """Of tiles ``nr`` vectors of ``vec`` columns wide, whose sums lie in the private array ``acc``, row after row.
+
+    In scope are ``panel`` (of column panels), and ``i`` (the row of the tile). ``batch``: coordinates before the row.
+    """
+
+    env: Env
+    kernel: Kernel
+    c: Contraction
+    batch: list[Expr]
+    nr: int
+    vec: int
+
+    def row(self, m: Expr) -> None:
+        """Finish and store row ``m``, as a loop over its vectors: short code builds fast."""
+        c, k, width = self.c, self.kernel, self.nr * self.vec
+        with k.block(f"for (int v = 0; v < {self.nr}; ++v)"):
+            first = var("panel", ceil(c.n / width)) * width + var("v", self.nr) * self.vec
+            if c.n % width == 0:
+                self._vector(m, first)
+            elif c.n % self.vec == 0:
+                with k.block(f"if (panel*{width} + v*{self.vec} < {c.n})"):
+                    self._inside(m, first)
+            else:
+                self._edge(m, first)
+
+    def _vector(self, m: Expr, first: Expr) -> None:
+        text = f"vload{self.vec}(i*{self.nr} + v, acc)"
+        self._finish(Reader(self.env, self.kernel, self.vec), text, m, first + lane(self.vec))
+
+    def _inside(self, m: Expr, first: Expr) -> None:
+        """A whole vector where others would leave the columns: its coordinates are told not to."""
+        at = self.kernel.define("int", Reader(self.env, self.kernel).index(first))
+        self._vector(m, var(at, self.c.n - self.vec + 1))
+
+    def _edge(self, m: Expr, first: Expr) -> None:
+        """Columns that may end inside a vector: whole vectors as usual, the rest one by one."""
+        c, k = self.c, self.kernel
+        at = Reader(self.env, k).index(first)
+        if c.n >= self.vec:
+            with k.block(f"if ({at} + {self.vec} <= {c.n})"):
+                self._inside(m, first)
+        with (
+            k.block("else" if c.n >= self.vec else ""),
+            k.block(f"for (int n = {at}; n < {c.n}; ++n)"),
+        ):
+            text = f"acc[(i*{self.nr} + v)*{self.vec} + n - ({at})]"
+            self._finish(Reader(self.env, k), text, m, var("n", c.n))
+
+    def _finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
+        c = self.c
+        coords = c.place(self.batch, m, n)
+        if c.bias:
+            text = f"{text} + {reader.read(c.bias, [coords[1]])}"
+        name = reader.kernel.define(reader.ctype(c.anchor.output), text)
+        result, at = forward(reader, c.tail, c.anchor.output, name, coords)
+        reader.store(c.value, at, result)
