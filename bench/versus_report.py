@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench.cells import Cell, make_cell
 from bench.records import BlockRecord
-from bench.stats.adjacent import round_difference, split
+from bench.stats.adjacent import round_difference, split, turn_difference
 from bench.stats.median_interval import median_interval
 from bench.versus_run import Group
 
@@ -54,9 +54,13 @@ def _took_turns(record: BlockRecord) -> bool:
 
 
 def ratio_of(first: BlockRecord, other: BlockRecord) -> float:
-    """Time of ``first`` over time of ``other`` in one block; ``ValueError`` where they did not take turns together."""
+    """Time of ``first`` over time of ``other`` in one block; ``ValueError`` where they did not take turns together.
+
+    Of models on one backend by the minima of neighbouring turns, as of two revisions; of different backends by round.
+    """
     one, two = (split(r.samples_ms, r.extra["turn_lengths"]) for r in (first, other))
-    return math.exp(-round_difference(one, two))
+    alike = first.cell.backend == other.cell.backend
+    return math.exp(-(turn_difference if alike else round_difference)(one, two))
 
 
 def _cell(cell: Cell, first: Mapping[int, BlockRecord], own: Mapping[int, BlockRecord], leads: bool) -> Cell:

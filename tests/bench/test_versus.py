@@ -40,8 +40,10 @@ def test_plan_is_the_seeds_and_orders_change_by_round() -> None:
         assert 15 < leads < 70
 
 
-def record(backend: str, block: int, turns: list[list[float]], status: str = "measured") -> BlockRecord:
-    cell = CellKey("local-cpu", backend, "1", "m", "0" * 64, "fp32", versus_run.METRIC)
+def record(
+    backend: str, block: int, turns: list[list[float]], status: str = "measured", model: str = "m"
+) -> BlockRecord:
+    cell = CellKey("local-cpu", backend, "1", model, "0" * 64, "fp32", versus_run.METRIC)
     extra = {"turn_lengths": [len(t) for t in turns], "threads": 2}
     samples = [t for one in turns for t in one]
     return BlockRecord("r", block, block, cell, status, samples_ms=samples, error={"ok": True}, extra=extra)
@@ -68,6 +70,18 @@ def test_ratio_holds_while_the_machine_changes_speed() -> None:
     assert other.ci is not None and other.ci[0] < 0.8 < other.ci[1] and other.ci[1] - other.ci[0] < 0.02
     assert len(other.blocks) == 10
     assert (missing.status, missing.value) == ("not-run", None)
+
+
+def test_models_on_one_backend_are_compared_by_the_least_of_neighbouring_turns() -> None:
+    # The second is 1 % slower; two of its three iterations are preempted in every other round, none of the first's.
+    one = [[10.0, 10.0, 10.0]] * 8
+    two = [[10.1, 15.0, 15.0] if k % 4 < 2 else [10.1, 10.1, 10.1] for k in range(8)]
+    groups = [(case("x", "m"), case("x", "n"))]
+    records = [
+        record("x", b, turns, model=model) for b in range(6) for model, turns in (("m", one), ("n", two))
+    ]
+    _, other = versus_report.make_cells(groups, records, 6)
+    assert other.value == pytest.approx(1 / 1.01, rel=1e-9)
 
 
 def test_rounds_need_two_turns_each() -> None:
