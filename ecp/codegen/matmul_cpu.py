@@ -17,16 +17,15 @@ from ecp.codegen.contraction import Contraction
 from ecp.codegen.epilogue_cpu import Epilogue
 from ecp.codegen.hints import PREFETCH
 from ecp.codegen.kernel import Kernel, Launch
-from ecp.codegen.map import FLOATS
 from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.queue import queue, shares
 from ecp.codegen.reader import Env, Reader, lane
+from ecp.codegen.rows_cpu import PackedRows, chunk_start, row_of_tile
 from ecp.codegen.schedule import Schedule
-from ecp.codegen.shuffles import horizontal
 from ecp.codegen.tiling_cpu import row_range, tiling
-from ecp.index.expr import Expr, Var, var, wrap
-from ecp.index.maps import broadcast, delinearize, linearize
+from ecp.index.expr import Expr, Var, var
+from ecp.index.maps import delinearize
 from ecp.ir.graph import Node
 
 
@@ -72,9 +71,9 @@ class _Product:
         if batch > 1:
             k.emit("const int batch = get_global_id(2);")
         self.batch = self._batch_vars()
+        self.rows = PackedRows(self.env, k, c, t, self.batch)
         if self.pack:
-            k.emit(f"float packed[{t.tiles * t.mr * self._padded_k()}] __attribute__((aligned(64)));")
-            k.emit("int have = -1;")
+            self.rows.declare()
         if t.chunks > 1:
             k.emit(f"float sums[{t.range * t.mr * t.panels * t.nr * t.vec}] __attribute__((aligned(64)));")
         if queued and t.own_rows:
@@ -103,147 +102,25 @@ class _Product:
         k.emit(f"const int base = {base}, begin = {begin}, end = {end};")
         with k.block(f"for (int chunk = 0; chunk < {t.chunks}; ++chunk)" if t.chunks > 1 else ""):
             if self.pack:
-                self._pack_block(total)
+                self.rows.bring()
             loop = f"int panel = group*{t.panels}; panel < min((group+1)*{t.panels}, {panels}); ++panel"
             with k.block(f"for ({loop})"), k.block("for (int tile = begin; tile < end; ++tile)"):
                 if self.pack:
-                    self._rows_of_tile()
+                    self.rows.of_tile()
                 else:
                     self._row_pointers()
                 self._tile()
 
-    def _pack_block(self, total: int) -> None:
-        """Bring the rows of the whole block into the private buffer, unless they are there already."""
-        t, k = self.t, self.kernel
-        with k.block("if (have != block)" if t.chunks == 1 else ""):
-            k.emit("have = block;")
-            if self.c.sweep:
-                self._sweep_rows()
-            else:
-                with k.block(f"for (int tile = base; tile < min(base + {t.tiles}, {total}); ++tile)"):
-                    self._rows_of_tile()
-                    self._pack_rows()
-
-    def _rows_of_tile(self) -> None:
-        pitch = self.t.mr * self._padded_k()
-        self.kernel.emit(f"float* rows = packed + (tile - base)*{pitch};")
-
-    def _padded_k(self) -> int:
-        return -(-self.kc // 16) * 16
-
     def _row_pointers(self) -> None:
+        """Rows that are read in place."""
         buffer, address = self.a_address
         pointer = self.kernel.argument(buffer, "float32")
         kk = Var("kk", 0, self.c.k - 1)
         for i in range(self.t.mr):
-            row = self._row(f"r{i}", i)
-            at = address.substitute({kk: 0, Var("row", 0, self.c.m - 1): row}) + self._chunk_start()
+            row = row_of_tile(self.kernel, self.c, self.t, f"r{i}", i)
+            at = address.substitute({kk: 0, Var("row", 0, self.c.m - 1): row}) + chunk_start(self.c, self.t)
             reader = Reader(self.env, self.kernel)
             self.kernel.emit(f"const __global float* a{i} = {pointer} + {reader.index(at)};")
-
-    def _row(self, name: str, offset: int | str) -> Expr:
-        """A row index, clamped so that the last tile reads inside the operand."""
-        if self.c.m == 1:
-            return wrap(0)
-        self.kernel.emit(f"const int {name} = min(tile*{self.t.mr} + {offset}, {self.c.m - 1});")
-        return var(name, self.c.m)
-
-    def _pack_rows(self) -> None:
-        c, t, k = self.c, self.t, self.kernel
-        pitch = self._padded_k()
-        with k.block(f"for (int i = 0; i < {t.mr}; ++i)"):
-            row = self._row("row", "i")
-            self._copy_row(row, self._pack_width(), pitch)
-            if c.norm is not None:
-                self._normalise(pitch)
-
-    def _pack_width(self) -> int:
-        c = self.c
-        if self.env.graph.types[c.a_value].dtype not in FLOATS:
-            return 1
-        width = 16
-        inner = self._piece_shape()[-1]
-        while width > 1 and inner % width:
-            width //= 2
-        return width if width >= 4 else 1
-
-    def _copy_row(self, row: Expr, width: int, pitch: int) -> None:
-        c, k = self.c, self.kernel
-        reader = Reader(self.env, k, width)
-        if c.norm is not None:
-            # Read the normalisation's input instead: its output never exists in memory.
-            reader.known = {}
-            reader.redirect = {c.norm.output: c.norm.inputs[0]}
-        with ExitStack() as loops:
-            at = self._k_loops(loops, width)
-            self._copy_step(reader, row, at, width, f"rows + i*{pitch}")
-
-    def _k_loops(self, loops: ExitStack, width: int) -> Expr:
-        """Open loops over one piece of the reduction in steps of ``width``; the first k of a step."""
-        k, shape = self.kernel, self._piece_shape()
-        steps = []
-        for d, extent in enumerate(shape):
-            count = extent // width if d == len(shape) - 1 else extent
-            # Unrolling these loops would only make the build slower.
-            k.emit("#pragma unroll 1")
-            loops.enter_context(k.block(f"for (int k{d} = 0; k{d} < {count}; ++k{d})"))
-            steps.append(var(f"k{d}", count) * (width if d == len(shape) - 1 else 1))
-        return linearize(steps, shape)
-
-    def _sweep_rows(self) -> None:
-        """Pack with the rows innermost: consecutive patches lie beside each other in the image's rows."""
-        c, t, k = self.c, self.t, self.kernel
-        width = self._pack_width()
-        reader = Reader(self.env, k, width)
-        rows = t.tiles * t.mr
-        with ExitStack() as loops:
-            at = self._k_loops(loops, width)
-            loops.enter_context(k.block(f"for (int i = 0; i < {rows}; ++i)"))
-            k.emit(f"const int row = min(block*{rows} + i, {c.m - 1});")
-            row = var("row", c.m)
-            self._copy_step(reader, row, at, width, f"packed + i*{self._padded_k()}")
-
-    def _piece_shape(self) -> tuple[int, ...]:
-        """Extents of one piece of the reduction."""
-        return (self.c.k_shape[0] // self.t.chunks, *self.c.k_shape[1:])
-
-    def _chunk_start(self) -> Expr:
-        """First k of the current chunk."""
-        return var("chunk", self.t.chunks) * self.kc
-
-    def _copy_step(self, reader: Reader, row: Expr, at: Expr, width: int, base: str) -> None:
-        full = at + self._chunk_start()
-        text = self.c.read_a(reader, self.batch, row, full + lane(width) if width > 1 else full)
-        where = f"{base} + {reader.index(at)}"
-        self.kernel.emit(f"vstore{width}({text}, 0, {where});" if width > 1 else f"({where})[0] = {text};")
-
-    def _normalise(self, pitch: int) -> None:
-        """Two-pass statistics and normalisation of the packed row, in fp32."""
-        c, k = self.c, self.kernel
-        assert c.norm is not None
-        width = 16
-        while c.k % width:
-            width //= 2
-        f = f"float{width}" if width > 1 else "float"
-        load = f"vload{width}(s, x)" if width > 1 else "x[s]"
-        steps = c.k // width
-        k.emit(f"float* x = rows + i*{pitch};")
-        k.emit(f"{f} v = 0.0f;")
-        k.emit(f"for (int s = 0; s < {steps}; ++s) v += {load};")
-        k.emit(f"const float mean = {horizontal(k, 'v', width, '+')} / {c.k}.0f;")
-        k.emit("v = 0.0f;")
-        k.emit(f"for (int s = 0; s < {steps}; ++s) {{ const {f} d = {load} - mean; v = fma(d, d, v); }}")
-        variance = f"{horizontal(k, 'v', width, '+')} / {c.k}.0f"
-        k.emit(f"const float rstd = 1.0f / sqrt({variance} + {float(c.norm.attrs['epsilon'])!r}f);")
-        reader = Reader(self.env, k, width)
-        with k.block(f"for (int s = 0; s < {steps}; ++s)"):
-            at = var("s", steps) * width + (lane(width) if width > 1 else 0)
-            text = f"({load} - mean) * rstd"
-            for i, op in ((1, "*"), (2, "+")):
-                if len(c.norm.inputs) > i and c.norm.inputs[i]:
-                    own = broadcast([at], self.env.graph.types[c.norm.inputs[i]].shape)
-                    text = f"({text}) {op} {reader.read(c.norm.inputs[i], own)}"
-            k.emit(f"vstore{width}({text}, s, x);" if width > 1 else f"x[s] = {text};")
 
     def _tile(self) -> None:
         """Accumulate one mr x (nr*vec) tile, then its epilogue."""
@@ -342,7 +219,7 @@ class _Product:
         """``vec`` columns of b from ``first``; columns past the end repeat valid ones and are never stored."""
         c, t, k = self.c, self.t, self.kernel
         assert c.read_b is not None
-        kk = var("kk", self.kc) + self._chunk_start()
+        kk = var("kk", self.kc) + chunk_start(self.c, self.t)
         if c.n % (t.nr * t.vec) == 0:
             return c.read_b(Reader(self.env, k, t.vec), self.batch, kk, first + lane(t.vec))
         scalar = Reader(self.env, k)
@@ -360,7 +237,7 @@ class _Product:
     def _fma(self, f: str) -> None:
         t, k = self.t, self.kernel
         for i in range(t.mr):
-            a = f"rows[{i * self._padded_k()} + kk]" if self.pack else f"a{i}[kk]"
+            a = f"rows[{i * self.rows.pitch} + kk]" if self.pack else f"a{i}[kk]"
             k.emit(f"const {f} x{i} = ({f})({a});")
             k.emit(" ".join(f"c{i}_{v} = fma(x{i}, b{v}, c{i}_{v});" for v in range(t.nr)))
 
