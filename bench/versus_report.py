@@ -120,9 +120,17 @@ def _table(group: Group, rows: Sequence[Cell]) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("", no_wrap=True)
-    for heading in ("ms", f"{_name(group, 0)} / this", "95 % interval", "blocks", "error"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    # Names and headings may break where a terminal is narrow, numbers may not.
+    table.add_column("", overflow="fold", min_width=21)
+    headings = (
+        ("ms", 8),
+        (f"{_name(group, 0)} / this", 7),
+        ("95 % interval", 13),
+        ("blocks", 6),
+        ("error", 7),
+    )
+    for heading, width in headings:
+        table.add_column(heading, justify="right", overflow="fold", min_width=width)
     for place, cell in enumerate(rows):
         if cell.value is None:
             table.add_row(_name(group, place), f"[yellow]{cell.status}[/yellow]")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bench import versus_report, versus_run
 from bench.plan import Case
@@ -82,6 +84,16 @@ def test_models_on_one_backend_are_compared_by_the_least_of_neighbouring_turns()
     ]
     _, other = versus_report.make_cells(groups, records, 6)
     assert other.value == pytest.approx(1 / 1.01, rel=1e-9)
+
+
+def test_long_names_leave_the_numbers_whole() -> None:
+    names = ("vit_small@384", "ecp_vit_small@0.8@384")
+    records = [record("x", b, [[123.456, 123.456]] * 8, model=model) for b in range(6) for model in names]
+    groups = [tuple(case("x", name) for name in names)]
+    console = Console(width=80, record=True, file=io.StringIO())
+    versus_report.print_cells(groups, versus_report.make_cells(groups, records, 6), console)
+    (line,) = [line for line in console.export_text().splitlines() if line.strip().startswith(names[1])]
+    assert line.split() == [names[1], "123.46", "1.000", "1.000", "-", "1.000", "6"]
 
 
 def test_rounds_need_two_turns_each() -> None:
