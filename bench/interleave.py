@@ -68,6 +68,7 @@ class _Side:
     ended: bool = False
     typical_ms: float = 0.0
     unread: bytes = b""
+    heard: bytes = b""
 
     def tell(self, line: str) -> None:
         with contextlib.suppress(BrokenPipeError):
@@ -75,11 +76,17 @@ class _Side:
 
     def answer(self, deadline: float) -> list[str]:
         """Words of the next line; none where it is out: it has answered or died."""
-        ready, _, _ = select.select([self.hear], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise _Late
-        # One line per message and one message at a time: a line never shares a buffer with the next.
-        words = self.hear.readline().decode().split()
+        # Not readline(): who leaves one model may announce the next at once, and select does not see what was buffered.
+        while b"\n" not in self.heard:
+            ready, _, _ = select.select([self.hear], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise _Late
+            piece = os.read(self.hear.fileno(), 1 << 12)
+            if not piece:
+                self.heard = b"\n"
+            self.heard += piece
+        line, _, self.heard = self.heard.partition(b"\n")
+        words = line.decode().split()
         self.out = not words or words[0] == "out"
         self.gone = self.gone or self.out or words[0] == "finished"
         return [] if self.out else words
@@ -190,7 +197,7 @@ def _start(place: int, requests: Sequence[Request | None], tree: Path) -> _Side:
         # One request as it always was: an older revision's worker knows no lists.
         process.stdin.write(json.dumps(asked if len(asked) > 1 else asked[0]).encode())
         process.stdin.close()
-    return _Side(place, process, os.fdopen(hear, "rb"), say, errors)
+    return _Side(place, process, os.fdopen(hear, "rb", buffering=0), say, errors)
 
 
 def _converse(sides: Sequence[_Side], orders: Orders, turns: Turns, seconds: float, deadline: float) -> None:

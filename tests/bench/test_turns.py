@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +161,19 @@ def test_a_model_that_one_side_refuses_does_not_stop_the_series(trees):
     assert [len(row[0].samples_ms) > 10 for row in (found[1], found[2], found[4])] == [True, False, True]
     assert [row[1].extra["model"] for row in found] == ["m0", "m1", "m2", "m3", "m4"]
     rows_in_order(found)
+
+
+def test_two_words_that_arrive_together_are_two_answers():
+    hear, say = os.pipe()
+    side = interleave._Side(0, None, os.fdopen(hear, "rb", buffering=0), -1, None)
+    os.write(say, b"out\nprepared\nwar")
+    deadline = time.monotonic() + 5
+    assert side.answer(deadline) == [] and side.out
+    assert side.answer(deadline) == ["prepared"] and not side.out
+    os.write(say, b"m 1.5\n")
+    assert side.answer(deadline) == ["warm", "1.5"]
+    os.close(say)
+    assert side.answer(deadline) == [] and side.gone
 
 
 def test_a_process_that_dies_answers_for_its_model_only(trees):
