@@ -166,4 +166,6 @@ def test_images_are_scored_as_the_harness_will_score_the_export(shape):
     pixels = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
     ours, label = data.Images(data.Source([pixels], [7]), 224, mean, std)[0]
-    assert label == 7 and np.abs(ours.numpy() - to_input(Image.fromarray(pixels), 224, mean, std)).max() < 1e-6
+    assert (
+        label == 7 and np.abs(ours.numpy() - to_input(Image.fromarray(pixels), 224, mean, std)).max() < 1e-6
+    )
