@@ -52,7 +52,7 @@ def emit_rows(env: Env, schedule: Schedule, parts: list[Segment]) -> Launch:
     if len(code) == 1:
         kernel.emit("int have = -1;")
     kernel.emit(f"float kt[{max(c.dim * c.pitch for c in code)}] __attribute__((aligned(64)));")
-    with shares(env, kernel, [heads * splits * w // workers for w in range(workers + 1)]):
+    with shares(env, kernel, heads * splits, workers):
         kernel.emit(f"const int head = unit / {splits}, split = unit % {splits};")
         kernel.emit(f"float st[{max(c.rows * c.pitch for c in code)}] __attribute__((aligned(64)));")
         for c in code:

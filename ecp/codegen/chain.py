@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from ecp.codegen.queue import LINE
 from ecp.passes.memory import ALIGN
 
 FILE, STATE = "kernels/chain.cl", "chain"
-# Integers in a cache line: every counter has one of its own.
-LINE = 16
 _KERNEL = re.compile(r"__kernel [^\n]*\nvoid (\w+)\(([^\n]*)\)\n\{\n")
 _GROUPED = re.compile(r"get_(local|group|num)_|barrier|__local|image2d")
 

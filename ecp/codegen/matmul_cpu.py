@@ -76,17 +76,15 @@ class _Product:
             self.rows.declare()
         if t.chunks > 1:
             k.emit(f"float sums[{t.range * t.mr * t.panels * t.nr * t.vec}] __attribute__((aligned(64)));")
-        if queued and t.own_rows:
-            with shares(self.env, k, [t.units * w // self.s.workers for w in range(self.s.workers + 1)]):
-                self._unit()
-        elif queued:
-            with queue(self.env, k, t.units, min(self.s.workers, t.units)):
+        workers = min(self.s.workers, t.units)
+        if queued:
+            with (shares if t.own_rows else queue)(self.env, k, t.units, workers):
                 self._unit()
         else:
             k.emit("const int unit = get_global_id(0);")
             self._unit()
         k.flops = c.flops
-        return k.finish((min(self.s.workers, t.units) if queued else t.units, 1, max(1, batch)), (1, 1, 1))
+        return k.finish((workers if queued else t.units, 1, max(1, batch)), (1, 1, 1))
 
     def _unit(self) -> None:
         """One unit: pieces of k outermost, then panels, then row tiles."""

@@ -5,7 +5,7 @@ The counter is zero between launches: every worker fails to take a unit exactly 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -36,22 +36,21 @@ def queue(env: Env, kernel: Kernel, units: int, workers: int) -> Iterator[None]:
 
 
 @contextmanager
-def shares(env: Env, kernel: Kernel, bounds: Sequence[int]) -> Iterator[None]:
-    """As :func:`queue`, but worker ``w`` begins with units ``bounds[w]`` to ``bounds[w+1]``-1, then helps the others.
+def shares(env: Env, kernel: Kernel, units: int, workers: int) -> Iterator[None]:
+    """As :func:`queue`, but every worker begins with its own range of the units, then helps the others.
 
-    So neighbouring units, and the same ones launch after launch, stay in the cache of one core. The launch must have
-    exactly ``len(bounds) - 1`` work-items.
+    So neighbouring units, and the same ones launch after launch, stay in the cache of one core.
     """
-    workers = len(bounds) - 1
+    # A counter a worker, so that launches with as many workers share them, and no others do.
+    name = f"{SHARES}{workers}"
     env.buffers.setdefault(
-        SHARES, Buffer(SHARES, LINE * workers, "int32", "static", np.zeros(LINE * workers, np.int32))
+        name, Buffer(name, LINE * workers, "int32", "static", np.zeros(LINE * workers, np.int32))
     )
-    counter = kernel.argument(SHARES, "int32", write=True)
-    kernel.emit(f"const int bounds[{workers + 1}] = {{{', '.join(map(str, bounds))}}};")
+    counter = kernel.argument(name, "int32", write=True)
     kernel.emit("const int worker = get_global_id(0);")
     with kernel.block(f"for (int turn = 0; turn < {workers}; ++turn)"):
         kernel.emit(f"const int owner = (worker + turn) % {workers};")
-        kernel.emit("const int first = bounds[owner], last = bounds[owner + 1];")
+        kernel.emit(f"const int first = {units}*owner/{workers}, last = {units}*(owner + 1)/{workers};")
         kernel.emit("int unit;")
         with kernel.block(f"while ((unit = first + atomic_inc({counter} + {LINE}*owner)) < last)"):
             yield

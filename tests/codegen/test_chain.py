@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecp.codegen.chain import FILE, LINE, STATE, chain
+from ecp.codegen.chain import FILE, STATE, chain
+from ecp.codegen.queue import LINE
 from ecp.codegen.schedule import schedule_for
 from ecp.compiler import compile_graph, default_schedule
 from ecp.ir.graph import Graph

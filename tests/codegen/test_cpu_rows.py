@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from ecp.codegen.kernel import Kernel
+from ecp.codegen.queue import LINE
 from ecp.codegen.schedule import schedule_for
 from ecp.codegen.shuffles import transpose
 from ecp.codegen.tiling_cpu import Tiling, row_range
@@ -68,7 +69,7 @@ def test_rows_of_their_own_serve_any_number_of_workers_again_and_again(
     graph = normalised_product(rows, 48, 136)
     row = replace(schedule_for("cpu"), workers=int(workers), chain=False)
     bundle = compile_graph(graph, "cpu", schedule=row)
-    own = "bounds[" in "".join(bundle.sources.values())
+    own = "const int owner" in "".join(bundle.sources.values())
     assert own == (int(workers) * 8 <= ceil(rows / 6))
     x = np.random.default_rng(0).standard_normal((rows, 48)).astype(np.float32)
     want = run(graph, {"x": x}, np.float64)["y"]
@@ -116,3 +117,20 @@ def test_functions_far_out_and_at_nan(op: str, opencl: OpenCLDevice) -> None:
     assert error.max() < 2e-7, wide[error.argmax()]
     if op == "Gelu":
         assert (got[:-2][wide[:-2] < -6] <= 0).all()
+
+
+def test_counters_fit_the_launch_with_the_most_workers() -> None:
+    """A small attention, for two workers, comes before a product for seven."""
+    nodes = [
+        ("MatMul", ["q", "k"], "s", {}), ("Softmax", ["s"], "p", {"axis": 2}), ("MatMul", ["p", "v"], "o", {}),
+        ("MatMul", ["x", "w"], "y", {}),
+    ]  # fmt: skip
+    shapes = {"q": (1, 8, 16), "k": (1, 16, 40), "v": (1, 40, 64), "x": (340, 48)}
+    graph = build(nodes, shapes, {"w": weights(48, 136)}, ["o", "y"])
+    plan = compile_graph(graph, "cpu", schedule=replace(schedule_for("cpu"), workers=7)).plan
+    workers = [launch["global"][0] for launch in plan["launches"]]
+    assert workers[0] < workers[1] == 7
+    sizes = {mem["name"]: mem["bytes"] for mem in plan["mems"] if mem["pool"] == "static"}
+    for launch, count in zip(plan["launches"], workers, strict=True):
+        (counters,) = {a["mem"] for a in launch["args"]} & set(sizes)
+        assert sizes[counters] >= 4 * LINE * count
