@@ -16,7 +16,7 @@ from bench.cells import Cell, make_cell
 from bench.records import BlockRecord
 from bench.stats.adjacent import round_difference, split, turn_difference
 from bench.stats.median_interval import median_interval
-from bench.versus_run import Group
+from bench.versus_run import Group, one_backend
 
 LEGEND = (
     "{first} / this: time of {first} over time of this row, below 1 where {first} is faster; median over blocks,\n"
@@ -106,13 +106,12 @@ def print_cells(groups: Sequence[Group], cells: Sequence[Cell], console: Console
 
 def _name(group: Group, place: int) -> str:
     """What tells a contender from the others of its group."""
-    one_backend = len({case.backend for case in group}) == 1
-    return group[place].model if one_backend else group[place].backend
+    return group[place].model if one_backend(group) else group[place].backend
 
 
 def _table(group: Group, rows: Sequence[Cell]) -> Table:
     case = group[0]
-    shared = case.backend if len({c.backend for c in group}) == 1 else case.model
+    shared = case.backend if one_backend(group) else case.model
     table = Table(
         title=f"{shared} on {case.device}, {case.precision}, {case.threads} threads, taking turns",
         title_justify="left",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -28,9 +28,14 @@ TREE = Path(__file__).parent.parent
 SETTLED = ("unsupported", "unavailable", "failed")
 
 
+def one_backend(cases: Iterable[Case]) -> bool:
+    """Whether these are models of one backend, as alike as two builds, and not backends of one model."""
+    return len({case.backend for case in cases}) == 1
+
+
 def make_groups(cases: Sequence[Case]) -> list[Group]:
     """Cases that are measured together: the backends of one model, or all models where there is one backend."""
-    if len({case.backend for case in cases}) == 1:
+    if one_backend(cases):
         return [tuple(cases)]
     return [tuple(c for c in cases if c.model == model) for model in dict.fromkeys(c.model for c in cases)]
 
@@ -122,9 +127,8 @@ def _blocks(
         for row in rows
     ]
     orders = [orders_of(count, steps[0].seq) for steps in blocks]
-    # Models on one backend are as alike as two builds: turns short enough that their minima are neighbours.
-    alike = len({step.case.backend for steps in blocks for step in steps}) == 1
-    turns = interleave.PAIR if alike else interleave.GROUP
+    # Short turns, whose minima are neighbours, where minima compare.
+    turns = interleave.PAIR if one_backend(s.case for steps in blocks for s in steps) else interleave.GROUP
     begin = time.perf_counter()
     for number, replies in enumerate(
         interleave.run_series(requests, [TREE] * count, orders, settings.timeout_s, turns)
