@@ -48,6 +48,8 @@ def shares(env: Env, kernel: Kernel, units: int, workers: int) -> Iterator[None]
     )
     counter = kernel.argument(name, "int32", write=True)
     kernel.emit("const int worker = get_global_id(0);")
+    # Unrolled, all code of a unit would be there once a worker: ViT-T 1.2 % slower.
+    kernel.emit("#pragma unroll 1")
     with kernel.block(f"for (int turn = 0; turn < {workers}; ++turn)"):
         kernel.emit(f"const int owner = (worker + turn) % {workers};")
         kernel.emit(f"const int first = {units}*owner/{workers}, last = {units}*(owner + 1)/{workers};")

@@ -121,11 +121,12 @@ float ecp_sum16(float16 v) {
 }
 
 __kernel __attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))
-void attention_c31d3080a2(__global int* m0, __global const float* restrict m1, __global const float* restrict m2, __global const float* restrict m3, __global float* m4)
+void attention_86f1f699ef(__global int* m0, __global const float* restrict m1, __global const float* restrict m2, __global const float* restrict m3, __global float* m4)
 {
   int have = -1;
   float kt[1536] __attribute__((aligned(64)));
   const int worker = get_global_id(0);
+  #pragma unroll 1
   for (int turn = 0; turn < 2; ++turn) {
     const int owner = (worker + turn) % 2;
     const int first = 8*owner/2, last = 8*(owner + 1)/2;
