@@ -6,26 +6,33 @@ reference kernels; how many operators those are is in the record.
 
 from __future__ import annotations
 
+import re
+import statistics
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.base import Backend, Description, RunConfig, Unavailable, Unsupported
+from baselines.base import Backend, Description, OpTime, RunConfig, Unavailable, Unsupported
 from baselines.common import (
     check_feeds,
     first_line,
     read_interface,
     require_local_cpu,
     require_precision,
+    timed_ms,
     verify_threads,
     zero_feeds,
 )
 from baselines.output import captured_output
 from baselines.torch_source import converted
+
+TOTALS = re.compile(r"(OPERATOR|DELEGATE)_CALL|(Method|Program)::.*")
+"""Events of ETDump that contain others: an operator's call around its kernel, a delegate around its operators."""
 
 
 class ExecuTorchBackend(Backend):
@@ -52,9 +59,10 @@ class ExecuTorchBackend(Backend):
             threads = int(pybindings._threadpool_get_thread_count())
         if threads != config.threads:
             raise Unsupported(f"executorch: {config.threads} threads asked, its pool has {threads}")
+        self._program, self._load = program, pybindings._load_for_executorch
         try:
             with captured_output():
-                self._module: Any = pybindings._load_for_executorch(str(program))
+                self._module: Any = self._load(str(program))
         except RuntimeError as exc:
             raise Unsupported(f"executorch: {first_line(exc)}") from exc
         self._facts: dict[str, Any] = {
@@ -87,7 +95,43 @@ class ExecuTorchBackend(Backend):
         ports = self._interface.outputs
         return {p.name: np.array(r.numpy()) for p, r in zip(ports, self._results, strict=True)}
 
+    def profile(self, feeds: Mapping[str, np.ndarray], repeats: int) -> list[OpTime]:
+        """Times from ETDump on a second load with tracing: plain runs carry no hooks.
+
+        XNNPACK reports every operator inside its delegate. The first traced run is left out (it plans memory).
+        """
+        self.stage(feeds)
+        with captured_output(), tempfile.TemporaryDirectory() as folder:
+            from executorch.devtools import Inspector
+
+            traced = self._load(str(self._program), enable_etdump=True)
+            passes = [
+                timed_ms(lambda: traced.run_method("forward", self._inputs)) for _ in range(repeats + 1)
+            ]
+            dump = Path(folder) / "profile.etdump"
+            traced.write_etdump_result_to_file(str(dump))
+            blocks = Inspector(etdump_path=str(dump)).event_blocks
+        self.profiled_pass_ms = statistics.median(passes[1:])
+        return operators(event for block in blocks if block.name == "Execute" for event in block.events)
+
     def close(self) -> None:
         """Drop the program."""
         for name in ("_results", "_inputs", "_module"):
             self.__dict__.pop(name, None)
+
+
+def operators(events: Iterable[Any]) -> list[OpTime]:
+    """ETDump's events of one method as operators: median ms over the runs after the first, totals left out.
+
+    ``events`` are ExecuTorch's ``devtools.inspector.Event``. A kernel is named ``native_call_NAME.out``, an operator of
+    XNNPACK ``NAME #N`` with N counted inside one delegate, so that a name is made unique by its instruction.
+    """
+    found = []
+    for position, event in enumerate(events):
+        if TOTALS.fullmatch(event.name) or event.perf_data is None:
+            continue
+        kind = re.sub(r" #\d+$", "", event.name).removeprefix("native_call_")
+        runs = event.perf_data.raw[1:] or event.perf_data.raw
+        details = {"delegate": event.delegate_backend_name} if event.is_delegated_op else {}
+        found.append(OpTime(f"{position}:{event.name}", kind, statistics.median(runs), "etdump", details))
+    return found

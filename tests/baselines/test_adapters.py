@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from baselines.base import Backend, RunConfig, Unavailable, Unsupported
 from baselines.common import read_interface
 from baselines.contract import AdapterContract, block_model, sample
+from baselines.executorch_backend import operators
 from baselines.litert_backend import executed
 from baselines.mnn_backend import MnnBackend, convert, raise_on_fallback
 from baselines.openvino_backend import OpenVinoBackend
-from baselines.torch_source import converted
+from baselines.torch_source import converted, plain_attention
 
 
 class TestOpenVino(AdapterContract):
@@ -104,6 +106,18 @@ class TestExecuTorch(AdapterContract):
         assert details["delegated_pieces"] >= 1 and "not the ONNX bytes" in details["from"]
         assert details["converter"].startswith("executorch ")
 
+    def test_attention_leaves_no_guard_to_the_portable_kernels(self, prepared: Backend) -> None:
+        left = prepared.describe().details["operators_outside_the_delegate"]
+        assert not any(name.startswith(("where", "eq", "logical_not", "any")) for name in left), left
+
+    def test_operators_inside_the_delegate_are_timed_and_no_total_is(self, prepared: Backend) -> None:
+        ops = prepared.profile({"input": sample()}, 3)
+        kinds = {o.op_type for o in ops}
+        assert any(k.startswith("Fully Connected") for k in kinds)
+        assert not kinds & {"DELEGATE_CALL", "OPERATOR_CALL", "Method::execute"}
+        assert len({o.name for o in ops}) == len(ops)
+        assert sum(o.ms for o in ops) < 1.5 * (prepared.profiled_pass_ms or 0)
+
 
 @pytest.mark.timeout(900)
 class TestLiteRt(AdapterContract):
@@ -114,6 +128,42 @@ class TestLiteRt(AdapterContract):
         details = prepared.describe().details
         assert details["delegated_pieces"] >= 1 and "not the ONNX bytes" in details["from"]
         assert details["converter"].startswith("litert-torch ")
+
+
+def test_attention_for_the_converter_is_pytorchs_own() -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, 8, generator=generator, dtype=torch.float64) for n in (5, 7, 7))
+    boolean = torch.rand(5, 7, generator=generator) > 0.4
+    boolean[:, 0] = True
+    fused = torch.nn.functional.scaled_dot_product_attention
+    for options in ({}, {"mask": boolean}, {"mask": torch.randn(5, 7, dtype=torch.float64)}, {"scale": 1.0}):
+        wanted = fused(q, k, v, attn_mask=options.get("mask"), scale=options.get("scale"))
+        torch.testing.assert_close(plain_attention(q, k, v, **options), wanted)
+    with pytest.raises(NotImplementedError, match="causal"):
+        plain_attention(q, k, v, causal=True)
+
+
+def test_etdump_events_become_operators_without_their_totals() -> None:
+    def event(name: str, runs: list[float] | None, delegated: bool = False) -> SimpleNamespace:
+        times = None if runs is None else SimpleNamespace(raw=runs)
+        return SimpleNamespace(
+            name=name, perf_data=times, is_delegated_op=delegated, delegate_backend_name="XnnpackBackend"
+        )
+
+    events = [
+        event("native_call_expand_copy.out", [9.0, 1.0, 3.0, 2.0]),
+        event("OPERATOR_CALL", [9.0, 1.5, 3.5, 2.5]),
+        event("Transpose (ND, X32) #2", [5.0, 4.0, 4.0, 4.0], delegated=True),
+        event("DELEGATE_CALL", [5.0, 4.1, 4.1, 4.1]),
+        event("not timed", None),
+        event("Method::execute", [14.0, 6.0, 8.0, 7.0]),
+    ]
+    assert [(o.name, o.op_type, o.ms, dict(o.details)) for o in operators(events)] == [
+        ("0:native_call_expand_copy.out", "expand_copy.out", 2.0, {}),
+        ("2:Transpose (ND, X32) #2", "Transpose (ND, X32)", 4.0, {"delegate": "XnnpackBackend"}),
+    ]
 
 
 def test_what_runs_outside_the_delegate_is_found_from_the_outputs() -> None:
