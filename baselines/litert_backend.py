@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.base import Backend, Description, RunConfig, Unavailable, Unsupported
+from baselines.base import Backend, Description, OpTime, RunConfig, Unavailable, Unsupported
 from baselines.common import (
     check_feeds,
     first_line,
@@ -27,12 +29,13 @@ from baselines.common import (
     verify_threads,
     zero_feeds,
 )
+from baselines.litert_profile import ProfiledModel, operators
 from baselines.output import captured_output
 from baselines.torch_source import converted
 
 PYTHON_VARIABLE = "ECP_LITERT_PYTHON"
 HOW = (
-    "python -m venv litert-env && litert-env/bin/pip install litert-torch timm && "
+    "python -m venv litert-env && litert-env/bin/pip install litert-torch timm platformdirs && "
     f"export {PYTHON_VARIABLE}=$PWD/litert-env/bin/python"
 )
 
@@ -53,25 +56,28 @@ class LiteRtBackend(Backend):
         except (ImportError, PackageNotFoundError) as exc:
             raise Unavailable("ai-edge-litert is not installed; pip install ai-edge-litert") from exc
         self._interface = read_interface(onnx_path)
+        self._config = config
         model, facts = converted("litert", onnx_path, self._interface, config, _converter(), self._version)
         try:
-            with captured_output() as text:
+            with captured_output():
                 self._interpreter: Any = Interpreter(str(model), num_threads=config.threads)
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as exc:
             raise Unsupported(f"litert: {first_line(exc)}") from exc
-        if "XNNPACK delegate" not in text():
-            raise Unsupported(
-                "litert: the XNNPACK delegate did not load; the reference kernels would be measured"
-            )
+        self._path = model
         self._inputs = [d["index"] for d in self._interpreter.get_input_details()]
         self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
+        taken = executed(self._interpreter._get_ops_details(), self._outputs)
+        if not taken["delegated_pieces"]:
+            raise Unsupported(
+                "litert: XNNPACK took no operator; LiteRT's reference kernels would be measured"
+            )
         self._facts: dict[str, Any] = {
             "delegate": "XNNPACK",
             "model_bytes": model.stat().st_size,
             "from": "litert-torch conversion of the PyTorch source (not the ONNX bytes)",
             **facts,
-            **executed(self._interpreter._get_ops_details(), self._outputs),
+            **taken,
         }
         self.stage(zero_feeds(self._interface))
         self.execute()
@@ -95,9 +101,47 @@ class LiteRtBackend(Backend):
         ports = self._interface.outputs
         return {p.name: self._interpreter.get_tensor(i) for p, i in zip(ports, self._outputs, strict=True)}
 
+    def profile(self, feeds: Mapping[str, np.ndarray], repeats: int) -> list[OpTime]:
+        """Times of XNNPACK's operators and of LiteRT's own kernels, of the same file compiled a second time.
+
+        Raises :class:`Unsupported` where the profiled run's outputs, or the operators outside the delegate, are not
+        those of the interpreter that is timed.
+        """
+        self.stage(feeds)
+        self.execute()
+        wanted = {i: self._interpreter.get_tensor(i) for i in self._outputs}
+        inputs = dict(zip(self._inputs, check_feeds(self._interface, feeds), strict=True))
+        threads = self._config.threads
+        with captured_output(), closing(ProfiledModel(self._path, threads, self._version)) as model:
+            model.write(inputs)
+            model.run()
+            clocked, passes = zip(*(model.profiled() for _ in range(repeats)), strict=True)
+            require_same(model.read(wanted), wanted)
+            verify_threads(model.run, self._config, self.name)
+        found = operators(passes)
+        outside = Counter(op.op_type for op in found if op.details["runs_in"] == "LiteRT")
+        if outside != self._facts["operators_outside_the_delegate"]:
+            told = self._facts["operators_outside_the_delegate"]
+            raise Unsupported(
+                f"litert: {dict(outside)} outside the delegate in the profiled run, {told} in the timed"
+            )
+        self.profiled_pass_ms = statistics.median(clocked)
+        return found
+
     def close(self) -> None:
         """Drop the interpreter."""
         self.__dict__.pop("_interpreter", None)
+
+
+def require_same(found: Mapping[int, np.ndarray], wanted: Mapping[int, np.ndarray]) -> None:
+    """Raise where the profiled run computed something else than the timed one: its times would not be the model's."""
+    for index, array in wanted.items():
+        limit = 1e-5 * float(np.abs(array).max(initial=0))
+        error = float(np.abs(found[index] - array).max(initial=0))
+        if not error <= limit:  # also where either is not a number
+            raise Unsupported(
+                f"litert: output {index} of the profiled run is {error:.3g} from the interpreter's (limit {limit:.3g})"
+            )
 
 
 def executed(operators: list[dict[str, Any]], outputs: list[int]) -> dict[str, Any]:
