@@ -38,7 +38,7 @@ class AsyncProduct(LocalProduct):
         """A by asynchronous copies where it is plain; a folded normalisation is applied where it is used."""
         c, run = self.c, 16 // self.size
         self.run = run
-        allowed = c.norm is None or (self.folded and self.size == 4)
+        allowed = c.norm is None or (self.unscaled and self.size == 4)
         self.copied = allowed and c.k_shape[-1] % run == 0 and plain(self.env, run, self._address_of)
         if self.copied:
             self.width = run

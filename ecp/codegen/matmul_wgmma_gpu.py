@@ -127,6 +127,7 @@ class WarpgroupProduct(Product):
         kernel = Kernel(family, f"__attribute__((reqd_work_group_size({t.items},1,1)))")
         super().__init__(env, schedule, c, kernel, (t.rows, t.columns, t.items))
         self.t = t
+        self.start = self.take_bias()
         self.chunks = c.k // t.kb // t.split
         sums = t.rows * (t.columns // t.split + PAD) * 4
         self.bars = max(t.stages * t.stage_bytes, sums)
@@ -150,12 +151,10 @@ class WarpgroupProduct(Product):
         self._operands()
         self._barriers()
         self._first("_ask_b")
-        # In a stretch the work-groups have not met yet: weights are asked for before they have.
+        self._begin_sums()
+        # In a stretch the work-groups have not met yet: weights and bias are asked for before they have.
         k.emit(MEET)
         self._first("_ask_a")
-        k.emit(f"float acc[{t.columns // 2}];")
-        with self._unrolled("i", t.columns // 2):
-            k.emit("acc[i] = 0.0f;")
         with k.block(f"for (int c = 0; c < {self.chunks}; ++c)"):
             self._turn()
         k.emit("ECP_WG_WAIT(0);")
@@ -166,6 +165,23 @@ class WarpgroupProduct(Product):
         launch = k.finish(*self.sizes())
         launch.target = TARGET
         return launch
+
+    def _begin_sums(self) -> None:
+        """``acc``: the bias of its columns, so that adding it costs nothing at the end."""
+        k, t = self.kernel, self.t
+        k.emit(f"float acc[{t.columns // 2}];")
+        if self.start is None:
+            with self._unrolled("i", t.columns // 2):
+                k.emit("acc[i] = 0.0f;")
+            return
+        key = f"{self.c.anchor.output}@start"
+        self.env.buffers[key] = Buffer(key, self.c.n, "float32", "weights", self.start)
+        k.emit(f"const __global float2* start = (const __global float2*){k.argument(key, 'float32')}")
+        k.emit(f"  + column*{t.columns // 2} + (lane & 3);")
+        with self._unrolled("j", t.columns // 8):
+            # Of work-groups that share k, one brings the bias.
+            k.emit(f"const float2 v = {'part ? (float2)(0.0f) : ' if t.split > 1 else ''}start[4*j];")
+            k.emit("acc[4*j] = v.x; acc[4*j + 1] = v.y; acc[4*j + 2] = v.x; acc[4*j + 3] = v.y;")
 
     def _operands(self) -> None:
         """``a``, ``b``: this work-group's first chunks. ``rows``: how many rows of A there are to copy."""

@@ -17,6 +17,7 @@ from ecp.codegen.reader_gpu import GpuReader
 from ecp.codegen.schedule import Schedule
 from ecp.index.expr import Expr, var, wrap
 from ecp.index.maps import broadcast, delinearize
+from ecp.passes.rewrite import scalar
 
 BARRIER = "barrier(CLK_LOCAL_MEM_FENCE);"
 # Rows of up to this many vectors per work-item are normalised from registers: read once.
@@ -35,11 +36,29 @@ class Product:
         self.panels = ceil(c.n / self.columns)
         self.blocks = ceil(c.m / self.rows)
         self.batch = delinearize(var("batch", prod(c.batch)), c.batch) if c.batch else []
-        self.folded = self._foldable()
+        self.sums, self.tail = c.anchor.output, c.tail
 
     def emit(self) -> Launch:
         """The launch."""
         raise NotImplementedError
+
+    def take_bias(self) -> np.ndarray | None:
+        """[n] in float32 that is added to every row of sums first, for a kernel whose sums begin with it; else None."""
+        first, constants = next(iter(self.tail), None), self.env.graph.constants
+        if first is None or first.op != "Add" or self.c.bias:
+            return None
+        bias = constants.get(next((i for i in first.inputs if i != self.sums), ""))
+        if bias is None or bias.size != self.c.n or bias.shape[-1:] != (self.c.n,):
+            return None
+        self.sums, self.tail = first.output, self.tail[1:]
+        return bias.reshape(-1).astype(np.float32)
+
+    @property
+    def unscaled(self) -> bool:
+        """True where no scale or shift is left to a folded normalisation (:mod:`ecp.passes.affine`)."""
+        assert self.c.norm is not None
+        own = [i for i in self.c.norm.inputs[1:] if i]
+        return not own or (len(own) == 1 and scalar(self.env.graph, own[0]) == 1)
 
     def begin(self) -> None:
         """Where this work-group and work-item are."""
@@ -52,14 +71,6 @@ class Product:
     def sizes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """(global, local) size."""
         return (self.panels * self.items, self.blocks, max(1, prod(self.c.batch))), (self.items, 1, 1)
-
-    def _foldable(self) -> bool:
-        """True where scale and shift of the normalisation move into the weights and a bias at compile time."""
-        c, constants = self.c, self.env.graph.constants
-        if c.norm is None or c.weights is None:
-            return False
-        own = [i for i in c.norm.inputs[1:] if i]
-        return all(i in constants and constants[i].shape == (c.k,) for i in own)
 
     def reader(self, width: int) -> Reader:
         """A reader of A: the normalisation's input in place of its output, which never exists in memory."""
@@ -91,7 +102,7 @@ class Product:
             return text
         text = f"({text} - {mean}) * {rstd}"
         for i, op in ((1, "*"), (2, "+")):
-            if not self.folded and len(c.norm.inputs) > i and c.norm.inputs[i]:
+            if len(c.norm.inputs) > i and c.norm.inputs[i]:
                 own = broadcast([at], self.env.graph.types[c.norm.inputs[i]].shape)
                 text = f"({text}) {op} {reader.read(c.norm.inputs[i], own)}"
         return text
@@ -110,18 +121,13 @@ class Product:
         return f"(float4)({', '.join(parts)})"
 
     def weights(self) -> np.ndarray:
-        """[batch, K, N], times the scale of a folded normalisation."""
-        c = self.c
-        assert c.weights is not None
-        if not self.folded or c.norm is None or not c.norm.inputs[1]:
-            return c.weights
-        scale = self.env.graph.constants[c.norm.inputs[1]]
-        return (c.weights * scale[None, :, None]).astype(np.float32)
+        """[batch, K, N]."""
+        assert self.c.weights is not None
+        return self.c.weights
 
     def weights_key(self, layout: str) -> str:
         """Buffer name of the weights in ``layout``."""
-        norm = f"@{self.c.norm.output}" if self.folded and self.c.norm is not None else ""
-        return f"{self.c.weights_key}@{layout}{self.c.anchor.op}{norm}"
+        return f"{self.c.weights_key}@{layout}{self.c.anchor.op}"
 
     def packed(self, width: int, step: int = 1, image: tuple[int, int] | None = None) -> tuple[str, str]:
         """(buffer name, dtype) of the weights in panels of ``width`` columns, K padded to ``step``."""
@@ -211,15 +217,8 @@ class Product:
         coords = c.place(self.batch, m, n)
         if c.bias:
             text = f"{text} + {reader.read(c.bias, [coords[1]])}"
-        if self.folded and c.norm is not None and len(c.norm.inputs) > 2 and c.norm.inputs[2]:
-            assert c.weights is not None
-            key = self.weights_key("shift")
-            if key not in self.env.buffers:
-                shift = self.env.graph.constants[c.norm.inputs[2]].astype(np.float64)
-                self.env.constant_buffer(key, (shift @ c.weights[0].astype(np.float64)).astype(np.float32))
-            text = f"{text} + {reader.load(key, n)}"
         name = reader.kernel.define(reader.ctype(c.anchor.output), text)
-        return forward(reader, c.tail, c.anchor.output, name, coords)
+        return forward(reader, self.tail, self.sums, name, coords)
 
     def store_vector(self, text: str, line: str, vec: str) -> None:
         """Guarded :meth:`finish` of 4 columns; ``text`` is a float4, ``line`` and ``vec`` are global indices."""

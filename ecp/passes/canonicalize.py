@@ -6,7 +6,8 @@
   token is data that is written once and not a launch;
 * scalar factors on the operands of a matrix product move behind it;
 * LayerNorm and GELU written out in primitive operators become LayerNormalization and Gelu;
-* slices move up, so that only what is asked for is computed (:mod:`ecp.passes.demand`).
+* slices move up, so that only what is asked for is computed (:mod:`ecp.passes.demand`);
+* scale and shift of a LayerNorm move into the products that read it (:mod:`ecp.passes.affine`).
 """
 
 from __future__ import annotations
@@ -21,13 +22,24 @@ from ecp.ir.interp import evaluate
 from ecp.ir.opinfo import ONE_TO_ONE
 from ecp.ir.ops import info, is_key
 from ecp.passes.activations import gelu
+from ecp.passes.affine import affine
 from ecp.passes.demand import narrow
 from ecp.passes.rewrite import drop_dead, is_view, rename_inputs, scalar
 
 
 def canonicalize(graph: Graph) -> Graph:
     """All rewrites of this file, in order."""
-    for step in (layer_norm, gelu, split_to_slices, concat_of_slices, split_over_concat, hoist_scale, narrow):
+    steps = (
+        layer_norm,
+        gelu,
+        split_to_slices,
+        concat_of_slices,
+        split_over_concat,
+        hoist_scale,
+        narrow,
+        affine,
+    )
+    for step in steps:
         graph = step(graph)
     return graph
 

@@ -130,6 +130,20 @@ def test_stretches_stand_for_runs_of_launches_around_attention() -> None:
     assert "stretches" not in compiled(BLOCK, groups=0).plan
 
 
+def test_the_bias_is_where_the_sums_begin_and_once() -> None:
+    def text(k: int, n: int, tail: str) -> str:
+        c = {"w": weights(k, n), "b": weights(n)}
+        rows: list[Any] = [("Relu", ["x"], "r", {}), ("MatMul", ["r", "w"], "p", {})]
+        rows.append(("Add", ["p", "b"], "y", {}) if tail == "bias" else ("Relu", ["p"], "y", {}))
+        source = compiled(build(rows, {"x": (1, 1576, k)}, c, ["y"])).sources["kernels/p0.cl"]
+        return source[source.index("void matmul_") :]
+
+    assert "start[4*j]" in text(768, 2304, "bias") and "acc[i] = 0.0f" not in text(768, 2304, "bias")
+    # Work-groups that share k: the bias comes with the first of them.
+    assert "part ? (float2)(0.0f) : start[4*j]" in text(3072, 768, "bias")
+    assert "acc[i] = 0.0f" in text(768, 2304, "none") and "start" not in text(768, 2304, "none")
+
+
 def test_equal_runs_share_a_kernel() -> None:
     rows: list[Any] = []
     c: dict[str, np.ndarray] = {}

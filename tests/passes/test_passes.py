@@ -96,12 +96,16 @@ def test_every_pass_keeps_the_meaning(name: str) -> None:
         for i in graph.inputs
     }
     want = run(graph, feeds, np.float64)
+    rounded: set[str] = set()
     for step in PASSES:
         graph = step(graph)
+        rounded |= {name for name in graph.constants if name.endswith(("@scaled", "@shift", "@shifted"))}
         verify(graph)
         got = run(graph, feeds, np.float64)
         for key, value in want.items():
-            np.testing.assert_allclose(got[key], value, atol=1e-12, err_msg=f"after {step.__name__}")
+            # Weights that took in a LayerNorm's scale are rounded to float32 once more.
+            atol = 1e-6 if graph.constants.keys() & rounded else 1e-12
+            np.testing.assert_allclose(got[key], value, atol=atol, err_msg=f"after {step.__name__}")
 
 
 @pytest.mark.parametrize("core", [None, 5])

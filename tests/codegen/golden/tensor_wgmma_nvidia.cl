@@ -58,7 +58,7 @@ float ecp_gelu(float x) {
 }
 
 __kernel __attribute__((reqd_work_group_size(64,1,1)))
-void reduce_3b69d8998b(__global const float* restrict m0, __global const half* restrict m1, __global const half* restrict m2, __global half* m3)
+void reduce_0ccef700eb(__global const float* restrict m0, __global half* m1)
 {
   __local float part[64];
   const int lid = get_local_id(0), p = lid%8;
@@ -103,16 +103,15 @@ void reduce_3b69d8998b(__global const float* restrict m0, __global const half* r
   for (int j = 0; j < 12; ++j) {
     const int step = first + j*8 + p;
     if (step < last) {
-      const float8 t2 = vloada_half8(0, m1 + step*8);
-      const float8 t3 = vloada_half8(0, m2 + step*8);
-      const float8 t4 = (((x[j] - mean) * rstd) * t2) + t3;
-      vstorea_half8(t4, 0, m3 + (row*8+step*8192));
+      const float8 t2 = (float8)(1.0f);
+      const float8 t3 = ((x[j] - mean) * rstd) * t2;
+      vstorea_half8(t3, 0, m1 + (row*8+step*8192));
     }
   }
 }
 
 __kernel __attribute__((reqd_work_group_size(256,1,1)))
-void matmul_b0557ed7c9(__global const half* restrict m0, __global const half* restrict m1, __global const half* restrict m2, __global float* m3)
+void matmul_461bb67c72(__global const half* restrict m0, __global const half* restrict m1, __global const float* restrict m2, __global float* m3)
 {
   const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
@@ -137,6 +136,14 @@ void matmul_b0557ed7c9(__global const half* restrict m0, __global const half* re
     }
     ECP_WARP();
   }
+  float acc[32];
+  const __global float2* start = (const __global float2*)m2
+    + column*32 + (lane & 3);
+  #pragma unroll 8
+  for (int j = 0; j < 8; ++j) {
+    const float2 v = start[4*j];
+    acc[4*j] = v.x; acc[4*j + 1] = v.y; acc[4*j + 2] = v.x; acc[4*j + 3] = v.y;
+  }
   /* ECP_MEET */
   #pragma unroll 1
   for (int c = 0; c < 8; ++c) {
@@ -147,11 +154,6 @@ void matmul_b0557ed7c9(__global const half* restrict m0, __global const half* re
       ecp_bulk(base + stage*24576u + (warp*2 + 1)*2048, a + (size_t)((c)*8 + (warp*2 + 1))*16384, rows*16, bar);
     }
     ECP_WARP();
-  }
-  float acc[32];
-  #pragma unroll 32
-  for (int i = 0; i < 32; ++i) {
-    acc[i] = 0.0f;
   }
   for (int c = 0; c < 12; ++c) {
     const uint at = (uint)c%8u;
@@ -204,11 +206,9 @@ void matmul_b0557ed7c9(__global const half* restrict m0, __global const half* re
       const __local float4* s = (const __local float4*)(own + i*68 + q*8);
       const float8 sum = (float8)(s[0], s[1]);
       const float8 t1 = sum;
-      const float8 t2 = vloada_half8(0, m2 + vec*8);
-      const float8 t3 = t1 + t2;
-      const float8 t4 = t3;
-      const float8 t5 = (float8)(ecp_gelu(t4.s0), ecp_gelu(t4.s1), ecp_gelu(t4.s2), ecp_gelu(t4.s3), ecp_gelu(t4.s4), ecp_gelu(t4.s5), ecp_gelu(t4.s6), ecp_gelu(t4.s7));
-      r0 = t5;
+      const float8 t2 = t1;
+      const float8 t3 = (float8)(ecp_gelu(t2.s0), ecp_gelu(t2.s1), ecp_gelu(t2.s2), ecp_gelu(t2.s3), ecp_gelu(t2.s4), ecp_gelu(t2.s5), ecp_gelu(t2.s6), ecp_gelu(t2.s7));
+      r0 = t3;
     }
      {
       const int i = (lane >> 2) + 8*((e + 1)/2), q = (lane & 3) + 4*((e + 1)%2);
@@ -217,12 +217,10 @@ void matmul_b0557ed7c9(__global const half* restrict m0, __global const half* re
       const int vec = column*8 + q;
       const __local float4* s = (const __local float4*)(own + i*68 + q*8);
       const float8 sum = (float8)(s[0], s[1]);
-      const float8 t6 = sum;
-      const float8 t7 = vloada_half8(0, m2 + vec*8);
-      const float8 t8 = t6 + t7;
-      const float8 t9 = t8;
-      const float8 t10 = (float8)(ecp_gelu(t9.s0), ecp_gelu(t9.s1), ecp_gelu(t9.s2), ecp_gelu(t9.s3), ecp_gelu(t9.s4), ecp_gelu(t9.s5), ecp_gelu(t9.s6), ecp_gelu(t9.s7));
-      r1 = t10;
+      const float8 t4 = sum;
+      const float8 t5 = t4;
+      const float8 t6 = (float8)(ecp_gelu(t5.s0), ecp_gelu(t5.s1), ecp_gelu(t5.s2), ecp_gelu(t5.s3), ecp_gelu(t5.s4), ecp_gelu(t5.s5), ecp_gelu(t5.s6), ecp_gelu(t5.s7));
+      r1 = t6;
     }
      {
       const int i = (lane >> 2) + 8*((e + 0)/2), q = (lane & 3) + 4*((e + 0)%2);
