@@ -141,7 +141,11 @@ class TorchBackend(Backend):
 
 
 class TorchCompileBackend(TorchBackend):
-    """``torch.compile`` (inductor). Its compilation is part of ``prepare``; needs a C++ compiler on CPUs."""
+    """``torch.compile`` (inductor). Its compilation is part of ``prepare``; needs a C++ compiler on CPUs.
+
+    On CPUs with frozen weights, which are then packed once for oneDNN and folded, as PyTorch's guide to inference on
+    CPUs advises.
+    """
 
     name: ClassVar[str] = "torch-compile"
 
@@ -149,7 +153,17 @@ class TorchCompileBackend(TorchBackend):
     def _mode(self) -> str:
         return "inductor"
 
+    @property
+    def _inductor(self) -> Any:
+        return importlib.import_module("torch._inductor.config")
+
     def _finish(self, module: Any) -> Any:
+        # Dynamo reads this while it traces: as an option of torch.compile it would come too late and change nothing.
+        self._inductor.freezing = self._device.type == "cpu"
+        self._plain = module
+        return self._compiled(module)
+
+    def _compiled(self, module: Any) -> Any:
         torch = self._torch
         compiled = torch.compile(module, dynamic=False)
         try:
@@ -161,6 +175,29 @@ class TorchCompileBackend(TorchBackend):
                 raise Unavailable(f"torch.compile needs a C++ compiler (apt install g++): {text}") from error
             raise Unsupported(f"torch.compile: {text}") from error
         return compiled
+
+    def describe(self) -> Description:
+        """As eager, with inductor's setting."""
+        found = super().describe()
+        details = {**found.details, "freezing": bool(self._inductor.freezing)}
+        return Description(found.version, found.true_backend, details)
+
+    def profile(self, feeds: Mapping[str, np.ndarray], repeats: int) -> list[OpTime]:
+        """As eager, of the module compiled once more with its C++ kernels named: plain runs carry no hooks."""
+        fast = self._module
+        self._inductor.cpp.enable_kernel_profile = True
+        self._torch._dynamo.reset()
+        try:
+            self._module = self._compiled(self._plain)
+            return super().profile(feeds, repeats)
+        finally:
+            self._inductor.cpp.enable_kernel_profile = False
+            self._module = fast
+
+    def close(self) -> None:
+        """Drop both modules."""
+        super().close()
+        self._plain = None
 
 
 def _torch_device(torch: Any, config: RunConfig) -> Any:

@@ -28,7 +28,10 @@ def graph_facts(onnx_path: Path) -> tuple[GraphFacts, dict[str, Any]]:
     model = onnx.shape_inference.infer_shapes(onnx.load(str(onnx_path)), data_prop=True)
     graph = model.graph
     constant = _constants(graph)
-    sizes = {v.name: _nbytes(v) for v in [*graph.value_info, *graph.output]}
+    sizes = {v.name: size for v in [*graph.value_info, *graph.output] if (size := _nbytes(v)) is not None}
+    unknown = [o for n in graph.node for o in n.output if o and o not in constant and o not in sizes]
+    if unknown:
+        sizes |= _sizes_by_running(model, unknown)
     finals = {o.name for o in graph.output}
     every = written = 0
     layout, matmuls = 0, set()
@@ -36,7 +39,7 @@ def graph_facts(onnx_path: Path) -> tuple[GraphFacts, dict[str, Any]]:
         computed = [i for i in node.input if i and i not in constant]
         if node.output[0] in constant:
             continue
-        size = sum(sizes.get(o, 0) for o in node.output if o not in finals)
+        size = sum(sizes[o] for o in node.output if o and o not in finals)
         every += size
         written += 0 if node.op_type in FREE_OPS else size
         layout += node.op_type in LAYOUT_OPS
@@ -61,13 +64,38 @@ def _constants(graph: Any) -> set[str]:
     return known
 
 
-def _nbytes(value: Any) -> int:
+def _nbytes(value: Any) -> int | None:
+    """Bytes of a value whose shape is known, else None."""
     import onnx
 
     tensor = value.type.tensor_type
     dims = [d.dim_value for d in tensor.shape.dim]
-    if any(d <= 0 for d in dims):
-        return 0
+    if not value.type.HasField("tensor_type") or not tensor.HasField("shape") or any(d <= 0 for d in dims):
+        return None
     return int(np.prod(dims, dtype=np.int64)) * int(
         np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).itemsize
     )
+
+
+def _sizes_by_running(model: Any, names: list[str]) -> dict[str, int]:
+    """Bytes of values that shape inference cannot tell (a Reshape by computed numbers): one run with zeros."""
+    import onnx
+    import onnxruntime
+
+    asked = onnx.ModelProto()
+    asked.CopyFrom(model)
+    asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(asked.SerializeToString(), options, ["CPUExecutionProvider"])
+    weights = {i.name for i in model.graph.initializer}
+    feeds = {
+        v.name: np.zeros(
+            [d.dim_value for d in v.type.tensor_type.shape.dim],
+            onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type),
+        )
+        for v in model.graph.input
+        if v.name not in weights
+    }
+    return {name: array.nbytes for name, array in zip(names, session.run(names, feeds), strict=True)}

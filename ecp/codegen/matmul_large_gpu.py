@@ -21,10 +21,9 @@ import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.matmul_mma_gpu import TensorProduct
-from ecp.codegen.probe import AddressProbe
+from ecp.codegen.planes_gpu import runs
 from ecp.codegen.product_gpu import BARRIER
-from ecp.codegen.ptx_gpu import plain
-from ecp.codegen.reader import Env, Reader, lane, lane_stride
+from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.reader_gpu import TensorReader
 from ecp.codegen.schedule import Schedule
 from ecp.codegen.tiling_gpu import TensorTile
@@ -70,21 +69,13 @@ def fits_large(env: Env, s: Schedule, c: Contraction) -> bool:
 
 def _linear(env: Env, c: Contraction) -> tuple[str, Expr] | None:
     """(buffer, address of A at k = 0) where the address grows with k alone, else None."""
-
-    def read(reader: Reader) -> str:
-        return c.read_a(reader, [], var("row", c.m), var("step", c.k // 8) * 8 + lane(8))
-
-    if not plain(env, 8, read):
-        return None
-    probe = AddressProbe(env, 8)
-    found = probe.address(read)
+    found = runs(env, c)
     if found is None:
         return None
-    stride, at = lane_stride(found[1], probe.lane)
+    buffer, at = found
     step = Var("step", 0, c.k // 8 - 1)
     start = at.substitute({step: 0})
-    linear = stride == 1 and at == start + Expr(((step, 1),)) * 8
-    return (found[0], start) if linear and start.hi < 1 << 30 else None
+    return (buffer, start) if at == start + Expr(((step, 1),)) * 8 and start.hi < 1 << 30 else None
 
 
 class LargeProduct(TensorProduct):

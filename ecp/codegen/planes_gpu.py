@@ -28,8 +28,8 @@ def rows(env: Env, c: Contraction) -> str | None:
     return _reads(env, c, c.k, 8)
 
 
-def _reads(env: Env, c: Contraction, row: int, step: int) -> str | None:
-    """The buffer of A where 8 values lie together, rows ``row`` elements apart and the next 8 steps ``step``."""
+def runs(env: Env, c: Contraction) -> tuple[str, Expr] | None:
+    """(buffer, address of 8 values that lie together, by ``row`` and ``step`` of 8 along k) of A, else None."""
 
     def read(reader: Reader) -> str:
         return c.read_a(reader, [], var("row", c.m), var("step", c.k // 8) * 8 + lane(8))
@@ -41,8 +41,14 @@ def _reads(env: Env, c: Contraction, row: int, step: int) -> str | None:
     if found is None:
         return None
     stride, at = lane_stride(found[1], probe.lane)
+    return (found[0], at) if stride == 1 else None
+
+
+def _reads(env: Env, c: Contraction, row: int, step: int) -> str | None:
+    """The buffer of A where 8 values lie together, rows ``row`` elements apart and the next 8 steps ``step``."""
+    found = runs(env, c)
     want = Expr(((Var("row", 0, c.m - 1), 1),)) * row + Expr(((Var("step", 0, c.k // 8 - 1), 1),)) * step
-    return found[0] if stride == 1 and at == want else None
+    return found[0] if found is not None and found[1] == want else None
 
 
 def in_planes(view: View, m: int, k: int) -> View | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from baselines.base import OpTime
@@ -42,6 +43,14 @@ def op(op_type: str, name: str = "n", ms: float = 1.0, **details: object) -> OpT
         ("tvm-tuned", op("fused_matmul4_add4_divide1_erf_add5_multiply2_multiply3"), "matmul"),
         ("torch", op("aten::copy_"), "layout"),
         ("torch", op("aten::_scaled_dot_product_flash_attention_for_cpu"), "attention"),
+        (
+            "torch-compile",
+            op("graph_3_cpp_fused_add_addmm_gelu_native_layer_norm_transpose_view_4"),
+            "normalization",
+        ),
+        ("torch-compile", op("graph_3_cpp_fused_convolution_0"), "layout"),
+        ("torch-compile", op("cpp_fused_gelu_7"), "activation"),
+        ("torch-compile", op("mkl::_mkl_linear"), "matmul"),
         ("tnn", op("SplitV"), "layout"),
         ("executorch", op("Transpose (ND, X32)"), "layout"),
         ("executorch", op("expand_copy.out"), "layout"),
@@ -73,6 +82,29 @@ def test_a_product_of_two_computed_tensors_is_attention(tmp_path: Path) -> None:
     assert memory["intermediate_mb"] == pytest.approx(every * 4 / 1e6, abs=1e-3)
     assert memory["intermediate_written_mb"] == pytest.approx((every - views) * 4 / 1e6, abs=1e-3)
     assert memory["layout_nodes"] == 9
+
+
+def test_bytes_of_values_whose_shape_is_computed_are_found_by_running(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    def value(name: str, *shape: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    # The reshape's numbers come through a loop-carried scan that inference does not follow.
+    nodes = [
+        helper.make_node("ReduceMin", ["x"], ["least"], keepdims=0),
+        helper.make_node("Cast", ["least"], ["number"], to=TensorProto.INT64),
+        helper.make_node("Add", ["number", "wanted"], ["shape"]),
+        helper.make_node("Reshape", ["x", "shape"], ["r"]),
+        helper.make_node("Relu", ["r"], ["a"]),
+        helper.make_node("ReduceSum", ["a"], ["y"], keepdims=0),
+    ]
+    wanted = numpy_helper.from_array(np.array([400, 300], np.int64), "wanted")
+    graph = helper.make_graph(nodes, "g", [value("x", 300, 400)], [value("y")], [wanted])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), str(tmp_path / "m.onnx"))
+    _, memory = graph_facts(tmp_path / "m.onnx")
+    assert memory["intermediate_mb"] == pytest.approx(2 * 300 * 400 * 4 / 1e6, abs=1e-3)
+    assert memory["intermediate_written_mb"] == pytest.approx(300 * 400 * 4 / 1e6, abs=1e-3)
 
 
 def test_shares_come_from_the_hooked_pass_and_latency_from_the_plain_one() -> None:
