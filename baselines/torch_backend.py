@@ -166,9 +166,11 @@ class TorchCompileBackend(TorchBackend):
     def _compiled(self, module: Any) -> Any:
         torch = self._torch
         compiled = torch.compile(module, dynamic=False)
+        # Made outside of inference mode, as the staged inputs are: Dynamo would compile again for those.
+        zeros = self._zeros()
         try:
             with torch.inference_mode():
-                compiled(*self._zeros())
+                compiled(*zeros)
         except Exception as error:  # inductor wraps compiler and lowering errors in many classes
             text = first_line(error)
             if "compiler" in text.lower() or "g++" in text.lower():

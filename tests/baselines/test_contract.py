@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,25 @@ def test_onnxruntime_profile_lists_its_nodes(model: Path) -> None:
 def test_torch_needs_the_source_of_the_model(model: Path) -> None:
     with pytest.raises(Unsupported, match="ONNX file carries none"):
         registry.get("torch")().prepare(model, config(options={**config().options, "model": "onnx:/x.onnx"}))
+
+
+def test_torch_compile_has_frozen_weights_and_compiles_before_the_first_run(model: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler (apt install g++)")
+    from torch._dynamo.utils import counters
+
+    backend = registry.get("torch-compile")()
+    backend.prepare(model, config())
+    assert backend.describe().details["freezing"] is True
+    compiled = counters["stats"]["unique_graphs"]
+    assert compiled >= 1
+    backend.stage({"input": X})
+    backend.execute()
+    assert counters["stats"]["unique_graphs"] == compiled
+    np.testing.assert_allclose(backend.fetch()["logits"], X @ WEIGHT, atol=1e-5)
+    kinds = {o.op_type for o in backend.profile({"input": X}, 2)}
+    # Frozen, the linear layer is a constant's product: no parameter is transposed at run time.
+    assert any("mm" in kind or "linear" in kind for kind in kinds) and "aten::t" not in kinds
 
 
 def test_ecp_compiles_once_and_says_so(model: Path) -> None:
