@@ -100,9 +100,9 @@ def _clocks(t: WarpgroupTile, m: int, n: int, k: int, groups: int) -> float:
 
 @lru_cache(maxsize=4096)
 def warpgroup_tile(m: int, n: int, k: int, groups: int) -> WarpgroupTile | None:
-    """The cheapest tile on ``groups`` multiprocessors; None where no tile divides the columns."""
+    """The cheapest tile on ``groups`` multiprocessors, of equal ones the one of fewest warps; None where none fits."""
     found = list(_tiles(m, n, k, groups))
-    return min(found, key=lambda t: _clocks(t, m, n, k, groups)) if found else None
+    return min(found, key=lambda t: (_clocks(t, m, n, k, groups), t.items)) if found else None
 
 
 def shaped(env: Env, s: Schedule, c: Contraction) -> bool:
