@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ecp.ir.graph import Graph, Node, Type
-from ecp.passes.rewrite import drop_dead, fresh, is_view, scalar
+from ecp.passes.rewrite import drop_dead, fresh, readers, scalar
 
 
 def affine(graph: Graph) -> Graph:
@@ -38,20 +38,11 @@ def _has_own(graph: Graph, node: Node) -> bool:
 
 def _products(graph: Graph, value: str, users: dict[str, list[Node]]) -> list[Node] | None:
     """The products by constant weights that read rows of ``value``; None where anything else reads it."""
-    found: list[Node] = []
-    if value in graph.outputs:
-        return None
-    for user in users.get(value, []):
-        if user.op == "MatMul" and user.inputs[0] == value and _own_weights(graph, user, users):
-            found.append(user)
-        elif is_view(user) and _keeps_rows(graph, user):
-            deeper = _products(graph, user.output, users)
-            if deeper is None:
-                return None
-            found += deeper
-        else:
+    ends = readers(graph, users, value, lambda view: _keeps_rows(graph, view)) or []
+    for operand, user in ends:
+        if user.op != "MatMul" or user.inputs[0] != operand or not _own_weights(graph, user, users):
             return None
-    return found
+    return [user for _, user in ends]
 
 
 def _own_weights(graph: Graph, product: Node, users: dict[str, list[Node]]) -> bool:

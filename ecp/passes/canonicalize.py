@@ -24,7 +24,7 @@ from ecp.ir.ops import info, is_key
 from ecp.passes.activations import gelu
 from ecp.passes.affine import affine
 from ecp.passes.demand import narrow
-from ecp.passes.rewrite import drop_dead, is_view, rename_inputs, scalar
+from ecp.passes.rewrite import drop_dead, readers, rename_inputs, scalar
 
 
 def canonicalize(graph: Graph) -> Graph:
@@ -222,23 +222,10 @@ def _by_scalar(graph: Graph, node: Node) -> tuple[str, float] | None:
 
 def _product_ends(graph: Graph, users: dict[str, list[Node]], value: str) -> list[Node] | None:
     """Products of two computed values that read ``value`` through views, once per operand; None if others do."""
-    found: list[Node] = []
-    for user in users.get(value, []):
-        if user.op == "MatMul" and not any(i in graph.constants for i in user.inputs):
-            found += [user] * user.inputs.count(value)
-        elif (
-            is_view(user)
-            and user.op not in ("Concat", "Pad")
-            and not any(o in graph.outputs for o in user.outputs)
-        ):
-            for out in user.outputs:
-                deeper = _product_ends(graph, users, out)
-                if deeper is None:
-                    return None
-                found += deeper
-        else:
-            return None
-    return found
+    ends = readers(graph, users, value, lambda view: view.op not in ("Concat", "Pad")) or []
+    if any(u.op != "MatMul" or any(i in graph.constants for i in u.inputs) for _, u in ends):
+        return None
+    return [user for operand, user in ends for _ in range(user.inputs.count(operand))]
 
 
 def layer_norm(graph: Graph) -> Graph:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ecp.ir.graph import Graph, Node
 from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.regions import Finder, Region
-from ecp.passes.rewrite import BIJECTIVE, is_view, toposort
+from ecp.passes.rewrite import BIJECTIVE, is_view, readers, toposort
 
 # Loops over a row for every output: nothing is fused with them.
 SCANS = ("ArgMax", "ArgMin", "CumSum", "TopK")
@@ -95,9 +95,9 @@ def _foldable_norms(finder: Finder) -> dict[str, Node]:
     """LayerNormalization outputs that only products by constants read, through row-permuting views."""
     graph, folded = finder.graph, {}
     for node in graph.nodes:
-        if node.op != "LayerNormalization" or node.output in graph.outputs:
+        if node.op != "LayerNormalization":
             continue
-        ends = _ends(finder, node.output)
+        ends = readers(graph, finder.users, node.output, lambda _: finder.through_views)
         if ends and all(
             user.op == "MatMul"
             and user.inputs[0] == value
@@ -109,20 +109,6 @@ def _foldable_norms(finder: Finder) -> dict[str, Node]:
         ):
             folded[node.output] = node
     return folded
-
-
-def _ends(finder: Finder, value: str) -> list[tuple[str, Node]]:
-    """(operand, consumer) pairs reached from ``value`` through views."""
-    if value in finder.graph.outputs:
-        return [(value, Node("Identity", (value,), (value,)))]
-    found = []
-    for user in finder.users.get(value, []):
-        if is_view(user) and finder.through_views:
-            for out in user.outputs:
-                found += _ends(finder, out)
-        else:
-            found.append((value, user))
-    return found
 
 
 def _elementwise(finder: Finder, fuse: bool) -> list[Region]:

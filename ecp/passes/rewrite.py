@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -67,6 +67,28 @@ def scalar(graph: Graph, value: str) -> float | None:
 def is_view(node: Node | None) -> bool:
     """True for a transformative operator that reads its data through an index map (not GatherDyn)."""
     return node is not None and is_transformative(node.op) and node.op != "GatherDyn"
+
+
+def readers(
+    graph: Graph, users: Mapping[str, Sequence[Node]], value: str, through: Callable[[Node], bool]
+) -> list[tuple[str, Node]] | None:
+    """(operand, consumer) pairs reached from ``value`` through views that ``through`` accepts.
+
+    None where the value, or a view of it on the way, is an output of the graph. ``users``: ``graph.consumers()``.
+    """
+    if value in graph.outputs:
+        return None
+    found: list[tuple[str, Node]] = []
+    for user in users.get(value, []):
+        if not (is_view(user) and through(user)):
+            found.append((value, user))
+            continue
+        for out in user.outputs:
+            deeper = readers(graph, users, out, through)
+            if deeper is None:
+                return None
+            found += deeper
+    return found
 
 
 def fresh(graph: Graph, base: str, taken: set[str] | None = None) -> str:
