@@ -131,7 +131,7 @@ def operators(events: Iterable[Any]) -> list[OpTime]:
         if TOTALS.fullmatch(event.name) or event.perf_data is None:
             continue
         kind = re.sub(r" #\d+$", "", event.name).removeprefix("native_call_")
-        runs = event.perf_data.raw[1:] or event.perf_data.raw
+        runs = event.perf_data.raw[1:]
         details = {"delegate": event.delegate_backend_name} if event.is_delegated_op else {}
         found.append(OpTime(f"{position}:{event.name}", kind, statistics.median(runs), "etdump", details))
     return found

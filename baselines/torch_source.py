@@ -92,7 +92,7 @@ def plain_attention(
     """``scaled_dot_product_attention`` as the ONNX file has it: products and a softmax, all of which XNNPACK takes.
 
     PyTorch's own decomposition guards rows that a mask empties (``_safe_softmax``); ExecuTorch runs the guard on its
-    portable kernels, which took three fifths of ViT-T's time. Boolean masks become numbers.
+    portable kernels, which took half of ViT-T's time. Boolean masks become numbers.
     """
     if dropout or causal or enable_gqa:
         raise NotImplementedError("attention with dropout, a causal mask or grouped queries")
