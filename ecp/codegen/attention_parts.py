@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 
 from ecp.codegen.kernel import Kernel
 from ecp.codegen.probe import AddressProbe
@@ -79,6 +79,21 @@ class Values:
             is_view(n) or all(i in constants and constants[i].size == 1 for i in n.inputs[1:])
             for n in part.chain
         )
+
+    def scale(self) -> float | None:
+        """The positive factor of a chain that does nothing but scale (1 of an empty one); None of any other."""
+        factor = 1.0
+        for node in self.p.chain:
+            if is_view(node):
+                continue
+            constant = self.env.graph.constants.get(node.inputs[-1])
+            if node.op not in ("Mul", "Div") or constant is None or constant.size != 1:
+                return None
+            value = float(constant.reshape(()))
+            if not 0.0 < value < inf:
+                return None
+            factor *= value if node.op == "Mul" else 1.0 / value
+        return factor
 
     def head(self, value: str) -> list[Expr]:
         """Leading coordinates of an operand of the scores."""

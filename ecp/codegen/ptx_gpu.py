@@ -31,6 +31,9 @@ PACK = """uint ecp_pack2(float lo, float hi) {
   uint r; asm("cvt.rn.f16x2.f32 %0,%1,%2;" : "=r"(r) : "f"(hi), "f"(lo)); return r;
 }
 """
+# Of the built-in function the compiler makes four instructions, for results that no half can hold.
+EXP2 = """float ecp_exp2(float v) { float r; asm("ex2.approx.ftz.f32 %0,%1;" : "=f"(r) : "f"(v)); return r; }
+"""
 # NVIDIA's compiler takes the built-in vectors of halves apart into accesses of 2 bytes; integers stay whole.
 WHOLE_HALVES = """float2 ecp_unpack2(uint v) {
   float2 r;

@@ -26,9 +26,16 @@ from tests.codegen.test_numerics import GRAPHS
 from tests.graphs import build, vit_block, weights
 
 
-def attention(batch: int, queries: int, keys: int, dim: int, masked: bool = False) -> Graph:
-    """Queries, keys and values out of products, stored as halves; a bias with hidden keys where ``masked``."""
+def attention(
+    batch: int, queries: int, keys: int, dim: int, masked: bool = False, opposed: bool = False
+) -> Graph:
+    """Queries, keys and values out of products, stored as halves; a bias with hidden keys where ``masked``.
+
+    ``opposed``: keys point away from queries, so that with inputs of a large mean every score is far below zero.
+    """
     c = {"wq": weights(dim, dim), "wkv": weights(dim, 2 * dim), "scale": np.asarray(np.float32(dim**-0.5))}
+    if opposed:
+        c["wkv"][:, :dim] = -c["wq"]
     rows: list[Any] = [
         ("MatMul", ["x", "wq"], "q", {}), ("MatMul", ["z", "wkv"], "m0", {}),
         ("Reshape", ["m0"], "m1", {"shape": (batch, keys, 2, dim)}), ("Transpose", ["m1"], "m2", {"perm": (2, 0, 1, 3)}),
@@ -69,6 +76,7 @@ ATTENTION = {
     "197x64": attention(3, 197, 197, 64), "49x32 masked": attention(2, 49, 49, 32, True), "33x16": attention(5, 17, 33, 16),
     "513x64 masked": attention(2, 300, 513, 64, True), "200x128": attention(2, 70, 200, 128), "1025x64": attention(1, 1025, 1025, 64),
     "7x48 masked": attention(7, 13, 7, 48, True), "400x80": attention(2, 33, 400, 80), "96 heads": attention(96, 197, 197, 64),
+    "197x64 opposed": attention(3, 197, 197, 64, opposed=True), "49x32 opposed": attention(2, 49, 49, 32, opposed=True),
 }  # fmt: skip
 SHAPES = [
     (1576, 2304, 768),

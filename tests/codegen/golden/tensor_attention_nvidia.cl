@@ -38,6 +38,7 @@ float ecp_shfl_xor(float v, uint m) {
 uint ecp_pack2(float lo, float hi) {
   uint r; asm("cvt.rn.f16x2.f32 %0,%1,%2;" : "=r"(r) : "f"(hi), "f"(lo)); return r;
 }
+float ecp_exp2(float v) { float r; asm("ex2.approx.ftz.f32 %0,%1;" : "=f"(r) : "f"(v)); return r; }
 void ecp_quad(float* c, int lane) {
   const int odd = lane & 1;
   const float s0 = odd ? c[0] : c[2], s1 = odd ? c[1] : c[3];
@@ -280,7 +281,7 @@ void matmul_78586fd44b(__global const half* restrict m0, __global const float* r
 }
 
 __kernel __attribute__((reqd_work_group_size(32,1,1)))
-void attention_0943de5039(__global const half* restrict m0, __global const half* restrict m1, __global const half* restrict m2, __global float* m3)
+void attention_a0efa24887(__global const half* restrict m0, __global const half* restrict m1, __global const half* restrict m2, __global float* m3)
 {
   __local float4 mem[720] __attribute__((aligned(128)));
   const uint base = (uint)(size_t)mem;
@@ -331,30 +332,37 @@ void attention_0943de5039(__global const half* restrict m0, __global const half*
           }
         }
         #pragma unroll 8
-        for (int j = 0; j < 8; ++j) {
+        for (int j = 0; j < 8; ++j) if (kt < 0 || j < 7) {
           #pragma unroll 4
           for (int e = 0; e < 4; ++e) {
-            const int at = kt*64 + j*8 + (lane & 3)*2 + (e & 1), key = min(at, 48);
+            const int at = kt*64 + j*8 + (lane & 3)*2 + (e & 1);
+            const int key = min(at, 48);
             const int query = min(mine + (e >> 1)*8, 48);
             const float t1 = (0.1767766922712326f);
             const float t2 = s[j][e] * t1;
             const float t3 = vload_half((head*2401+key+query*49), m2);
             const float t4 = t2 + t3;
-            s[j][e] = at < 49 ? t4 : -INFINITY;
+            s[j][e] = t4;
+          }
+        }
+        if (kt == 0) {
+          #pragma unroll 4
+          for (int e = 0; e < 4; ++e) {
+            if ((lane & 3)*2 + (e & 1) >= 1) s[6][e] = -INFINITY;
           }
         }
         #pragma unroll 2
         for (int h = 0; h < 2; ++h) {
           float peak = top[h];
           #pragma unroll 8
-          for (int f = 0; f < 8; ++f) { peak = fmax(peak, fmax(s[f][2*h], s[f][2*h + 1])); }
+          for (int f = 0; f < 8; ++f) if (kt < 0 || f < 7) { peak = fmax(peak, fmax(s[f][2*h], s[f][2*h + 1])); }
           peak = fmax(peak, ecp_shfl_xor(peak, 2));
           peak = fmax(peak, ecp_shfl_xor(peak, 1));
           const float low = fmax(peak, -FLT_MAX);
-          const float keep = native_exp2((fmax(top[h], -FLT_MAX) - low)*1.44269504f);
+          const float keep = ecp_exp2((fmax(top[h], -FLT_MAX) - low)*1.44269504f);
           float sum = 0.0f;
           #pragma unroll 8
-          for (int f = 0; f < 8; ++f) { s[f][2*h] = native_exp2((s[f][2*h] - low)*1.44269504f); s[f][2*h + 1] = native_exp2((s[f][2*h + 1] - low)*1.44269504f); sum += s[f][2*h] + s[f][2*h + 1]; }
+          for (int f = 0; f < 8; ++f) if (kt < 0 || f < 7) { s[f][2*h] = ecp_exp2((s[f][2*h] - low)*1.44269504f); s[f][2*h + 1] = ecp_exp2((s[f][2*h + 1] - low)*1.44269504f); sum += s[f][2*h] + s[f][2*h + 1]; }
           total[h] = fma(total[h], keep, sum); top[h] = peak;
           #pragma unroll 4
           for (int f = 0; f < 4; ++f) { o[f][2*h] *= keep; o[f][2*h + 1] *= keep; }
