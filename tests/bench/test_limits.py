@@ -119,8 +119,10 @@ class TestResume:
     """What an earlier call tried is not tried again, and a climb that was stopped has no value."""
 
     @pytest.fixture
-    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    def asked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked: list[str] = []
+        # The lock of a device lies in the cache: here it is nobody else's, whatever is measured meanwhile.
+        monkeypatch.setenv("ECP_CACHE", str(tmp_path / "cache"))
 
         def attempt(_base: Any, backend: str, model: str, _bounds: Any) -> dict[str, Any]:
             asked.append(f"{backend} {model}")
