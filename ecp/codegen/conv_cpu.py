@@ -27,6 +27,7 @@ from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
+from ecp.codegen.winograd_cpu import winograd
 from ecp.index.expr import Var, var
 from ecp.index.maps import delinearize
 from ecp.ir.graph import Node
@@ -40,6 +41,9 @@ def emit_conv(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Launc
     source = find_source(env, c)
     if source is not None:
         geometry = Geometry(env, c)
+        fewer = winograd(env, schedule, c, source, geometry)
+        if fewer is not None:
+            return fewer
         tiles = cut(c, schedule, geometry, source)
         if tiles is not None:
             return _Windows(env, schedule, c, source, geometry, tiles).emit()

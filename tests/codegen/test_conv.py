@@ -119,13 +119,13 @@ def test_no_launch_only_moves_data() -> None:
 def test_hints_are_for_compilers_that_take_them() -> None:
     """A macro that is empty where the compiler has no prefetch instruction, and no use of it unless asked."""
     quiet, asking = schedule_for("cpu"), replace(schedule_for("cpu"), prefetch=True)
-    graph = GRAPHS["residual"]
+    graph = GRAPHS["many pixels 1x1"]
     assert "PREFETCH" not in sources(graph, schedule=replace(quiet, prefetch=False))
     assert "#define PREFETCH(p)\n" in sources(graph, schedule=asking)
     # the epilogue's operand, the weights just ahead, and the next panel's share
     text = sources(GRAPHS["long panel"], schedule=asking)
     assert "ahead = b + (tile == 0" in text and "PREFETCH(q" in sources(graph, schedule=asking)
-    assert "PREFETCH(a0" in sources(GRAPHS["many pixels 1x1"], schedule=asking)
+    assert "PREFETCH(a0" in sources(graph, schedule=asking)
 
 
 def group_norm(batch: int, channels: int, size: int, first: bool) -> Graph:
