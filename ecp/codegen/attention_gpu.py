@@ -162,6 +162,8 @@ class _Block:
         ):
             self.sets *= 2
         self.values = _Grid(shape.bq, shape.v4, shape.items // self.sets, 4)
+        # A team of one warp shuffles; a wider one (or one that is no power of two) meets in local memory.
+        self.shuffles = bool(s.ptx) and shape.team in (1, 2, 4, 8, 16, 32)
 
     def emit(self) -> None:
         """All steps."""
@@ -319,7 +321,7 @@ class _Block:
                 text = f"row[j*{t.team}]"
                 k.emit(f"x[j] = {f'{mine} ? {text} : {LOWEST}' if mine else text};")
                 k.emit("peak = fmax(peak, x[j]);")
-            if self.s.ptx:
+            if self.shuffles:
                 reduce_team(k, "peak", t.team, "fmax({}, {})")
             else:
                 k.emit("peaks[lid] = peak;")
@@ -333,14 +335,14 @@ class _Block:
                 k.emit(f"const float y = {e}(x[j] - base);")
                 with k.block(f"if ({mine})" if mine else ""):
                     k.emit(f"sum += y; row[j*{t.team}] = y;")
-            if self.s.ptx:
+            if self.shuffles:
                 reduce_team(k, "sum", t.team, "({} + {})")
             else:
                 k.emit("sums[lid] = sum;")
                 k.emit(BARRIER)
             with k.block("if (p == 0)"):
                 k.emit(f"const float keep = {e}(fmax(top[r], -FLT_MAX) - base);")
-                if not self.s.ptx:
+                if not self.shuffles:
                     k.emit(f"for (int q = 1; q < {t.team}; ++q) sum += sums[lid + q];")
                 k.emit("total[r] = fma(total[r], keep, sum); shrink[r] = keep; top[r] = peak;")
             k.emit(BARRIER)

@@ -2,7 +2,8 @@
 
 A tile is 2x2 output pixels and the 4x4 input pixels under them. Its input is transformed to 16 values a channel,
 each of which is multiplied by its own matrix of transformed weights, and the 16 sums are transformed back to 4
-outputs. The transforms of input and output only add and subtract, so that the result is as exact as the direct sum.
+outputs. The transforms of input and output only add and subtract, so that a result is off by about twice what the
+direct sum is (an infinite input gives NaN where that gives infinity).
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), equations 7 to 13.
 
 A work-item takes a block of tiles and some panels of output channels. It transforms ``mr`` tiles for a panel into

@@ -16,7 +16,7 @@ from ecp.codegen.chain_gpu import FILE, LOCAL_BYTES, MOST_WORK
 from ecp.codegen.matmul_large_gpu import LOCAL_BYTES as TILE_BYTES
 from ecp.codegen.matmul_large_gpu import LargeTile, _tiles, large_clocks, large_tile, stages, sum_bytes
 from ecp.codegen.schedule import schedule_for
-from ecp.compiler import compile_graph, resident_groups
+from ecp.compiler import compile_graph, default_schedule, resident_groups
 from ecp.ir.graph import Graph
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
@@ -194,6 +194,26 @@ def test_what_is_not_chained() -> None:
 
 
 GPU = pytest.mark.parametrize("opencl", ["local-gpu"], indirect=True)
+
+
+WIDE = attention(2, 3, 197, 64)  # so few queries that a work-group of 512 gives each a team of two warps
+
+
+def test_a_team_wider_than_a_warp_meets_in_local_memory() -> None:
+    def text(wg: tuple[int, int]) -> str:
+        schedule = replace(schedule_for("nvidia"), wg=wg)
+        source = compile_graph(WIDE, "nvidia", "fp32", schedule, persistent_groups=0).sources["kernels/p0.cl"]
+        return source[source.index("void attention") :]
+
+    assert "peak = fmax(peak, ecp_shfl_xor(peak, 16));" in text((16, 16))
+    assert "ecp_shfl_xor" not in text((16, 32)) and "peaks[lid] = peak;" in text((16, 32))
+
+
+@pytest.mark.gpu
+@GPU
+def test_a_team_wider_than_a_warp_on_the_gpu(opencl: OpenCLDevice) -> None:
+    schedule = replace(default_schedule(opencl), wg=(16, 32))
+    assert largest_error(WIDE, opencl, schedule=schedule) < 1e-5
 
 
 @pytest.mark.gpu
