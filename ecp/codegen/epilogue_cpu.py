@@ -34,7 +34,7 @@ class Epilogue:
                 self._vector(m, first)
             elif c.n % self.vec == 0:
                 with k.block(f"if (panel*{width} + v*{self.vec} < {c.n})"):
-                    self._inside(m, first)
+                    self._inside(m)
             else:
                 self._edge(m, first)
 
@@ -42,10 +42,13 @@ class Epilogue:
         text = f"vload{self.vec}(i*{self.nr} + v, acc)"
         self._finish(Reader(self.env, self.kernel, self.vec), text, m, first + lane(self.vec))
 
-    def _inside(self, m: Expr, first: Expr) -> None:
-        """A whole vector where others would leave the columns: its coordinates are told not to."""
-        at = self.kernel.define("int", Reader(self.env, self.kernel).index(first))
-        self._vector(m, var(at, self.c.n - self.vec + 1))
+    def _inside(self, m: Expr) -> None:
+        """A whole vector where others would leave the columns: its coordinates are told not to.
+
+        They are told as a multiple of the vector, or an address that takes columns apart is one for every lane.
+        """
+        number = self.kernel.define("int", f"panel*{self.nr} + v")
+        self._vector(m, var(number, self.c.n // self.vec) * self.vec)
 
     def _edge(self, m: Expr, first: Expr) -> None:
         """Columns that may end inside a vector: whole vectors as usual, the rest one by one."""
@@ -53,7 +56,7 @@ class Epilogue:
         at = Reader(self.env, k).index(first)
         if c.n >= self.vec:
             with k.block(f"if ({at} + {self.vec} <= {c.n})"):
-                self._inside(m, first)
+                self._inside(m)
         with (
             k.block("else" if c.n >= self.vec else ""),
             k.block(f"for (int n = {at}; n < {c.n}; ++n)"),
