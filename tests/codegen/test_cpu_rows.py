@@ -134,3 +134,15 @@ def test_counters_fit_the_launch_with_the_most_workers() -> None:
     for launch, count in zip(plan["launches"], workers, strict=True):
         (counters,) = {a["mem"] for a in launch["args"]} & set(sizes)
         assert sizes[counters] >= 4 * LINE * count
+
+
+def test_heads_that_end_inside_a_panel_are_stored_in_vectors() -> None:
+    """288 columns are four and a half panels; taken apart into heads of 32, 16 lanes still follow each other."""
+    nodes = [
+        ("MatMul", ["x", "w"], "m", {}), ("Reshape", ["m"], "r", {"shape": (49, 3, 3, 32)}),
+        ("Transpose", ["r"], "t", {"perm": (1, 2, 0, 3)}), ("Relu", ["t"], "y", {}),
+    ]  # fmt: skip
+    graph = build(nodes, {"x": (49, 96)}, {"w": weights(96, 288)}, ["y"])
+    (text,) = compile_graph(graph, "cpu").sources.values()
+    guarded = text[text.index("if (panel*64 + v*16 < 288)") :]
+    assert "vstore16(" in guarded and ".s1" not in guarded
