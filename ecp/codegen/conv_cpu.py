@@ -19,6 +19,7 @@ import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.conv_cut import Cut, Geometry, Source, cut, find_source
+from ecp.codegen.depthwise_cpu import depthwise
 from ecp.codegen.epilogue_cpu import Epilogue
 from ecp.codegen.hints import PREFETCH
 from ecp.codegen.kernel import Kernel, Launch
@@ -38,7 +39,10 @@ DISTANCE = 2048
 
 def emit_conv(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Launch:
     """Code of a ``conv`` launch; convolutions that cannot be read in place become gathered products."""
-    source = find_source(env, c)
+    apart = depthwise(env, schedule, c)
+    if apart is not None:
+        return apart
+    source = find_source(env, c) if c.n >= 8 else None
     if source is not None:
         geometry = Geometry(env, c)
         fewer = winograd(env, schedule, c, source, geometry)

@@ -105,7 +105,7 @@ def find_source(env: Env, c: Contraction) -> Source | None:
     """The input as strided memory; None where it is computed, not linear, or not two-dimensional."""
     x = c.anchor.inputs[0]
     shape = env.graph.types[x].shape
-    if len(shape) != 4 or c.weights is None or c.n < 8:
+    if len(shape) != 4 or c.weights is None:
         return None
     names = [Var(name, 0, extent - 1) for name, extent in zip(("n", "c", "y", "x"), shape)]
     coords = [var(v.name, v.hi + 1) for v in names]

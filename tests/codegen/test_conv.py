@@ -68,12 +68,18 @@ IN_PLACE: dict[str, Graph] = {
     "wide window": chain(16, 32, 6, 5, batch=1, pads=(4, 4, 4, 4)),
     "many pixels": chain(64, 256, 30, 3), "many pixels 1x1": chain(32, 128, 24, 1, residual=True), "long panel": chain(384, 128, 7, 3, batch=1),
 }  # fmt: skip
+DEPTHWISE: dict[str, Graph] = {
+    "depthwise": chain(16, 16, 8, 3, group=16), "depthwise 7x7": chain(96, 96, 10, 7, group=96, batch=1),
+    "depthwise stride": chain(40, 40, 11, 5, group=40, strides=(2, 2)), "depthwise no pad": chain(36, 36, 6, 3, group=36, pads=NO_PAD),
+    "depthwise dilated": chain(32, 32, 9, 3, group=32, dilations=(1, 2), pads=(0, 2, 2, 1)),
+}  # fmt: skip
 FALL_BACK: dict[str, Graph] = {
-    "depthwise": chain(16, 16, 8, 3, group=16),
+    "depthwise of few channels": chain(6, 6, 8, 3, group=6),
+    "depthwise, two outputs a channel": chain(16, 32, 8, 3, group=16),
     "1d": other_rank(1),
     "3d": other_rank(3),
 }
-GRAPHS = {**IN_PLACE, **FALL_BACK}
+GRAPHS = {**IN_PLACE, **DEPTHWISE, **FALL_BACK}
 
 
 def sources(graph: Graph, precision: str = "fp32", schedule: Schedule | None = None) -> str:
@@ -87,13 +93,15 @@ def test_fp32(name: str, opencl: OpenCLDevice) -> None:
 
 
 @pytest.mark.parametrize("opencl", CPU, indirect=True)
-@pytest.mark.parametrize("name", ["image stride", "patches", "3x3", "residual", "1d"])
+@pytest.mark.parametrize(
+    "name", ["image stride", "patches", "3x3", "residual", "1d", "depthwise", "depthwise 7x7"]
+)
 def test_fp16_storage(name: str, opencl: OpenCLDevice) -> None:
     assert largest_error(GRAPHS[name], opencl, "fp16") < 2e-3
 
 
 @pytest.mark.parametrize("opencl", CPU, indirect=True)
-@pytest.mark.parametrize("name", ["image stride", "1x1", "asymmetric", "long panel"])
+@pytest.mark.parametrize("name", ["image stride", "1x1", "asymmetric", "long panel", "depthwise stride"])
 def test_narrow_vectors(name: str, opencl: OpenCLDevice) -> None:
     row = replace(default_schedule(opencl), vec=4)
     assert largest_error(GRAPHS[name], opencl, schedule=row) < 2e-6
@@ -104,6 +112,12 @@ def test_windows_are_not_gathered(name: str) -> None:
     text = sources(IN_PLACE[name])
     assert "packed[" not in text and "a0" in text
     assert ("strip[" in text) == (name not in ("patches", "image no pad")), "only a padded image is copied"
+
+
+@pytest.mark.parametrize("name", list(DEPTHWISE))
+def test_depthwise_windows_are_vectors_of_channels(name: str) -> None:
+    text = sources(DEPTHWISE[name])
+    assert "packed[" not in text and "if (inside)" in text
 
 
 @pytest.mark.parametrize("name", list(FALL_BACK))

@@ -196,7 +196,7 @@ def test_adreno_reads_weights_from_images_within_the_limit() -> None:
 # One small case of every kernel family, for checkers that interpret each instruction.
 SMALL: dict[str, Graph] = {
     "matmul": matmul(5, 12, 10), "batched": batched(2, 5, 8, 3), "conv": conv(4, 8, 5, 3), "conv stride": conv(3, 8, 8, 3, strides=(2, 2)),
-    "conv in place": chain(4, 9, 5, 3, batch=1, residual=True), "winograd": chain(16, 16, 12, 3, batch=1), "group norm": group_norm(1, 4, 32, False), "depthwise": conv(4, 4, 5, 3, group=4), "softmax": GRAPHS["softmax"], "reduce": row("ReduceMax", {"axes": (2,), "keepdims": 1}, (3, 4, 19)),
+    "conv in place": chain(4, 9, 5, 3, batch=1, residual=True), "winograd": chain(16, 16, 12, 3, batch=1), "depthwise last": chain(4, 4, 5, 3, batch=1, group=4), "group norm": group_norm(1, 4, 32, False), "depthwise": conv(4, 4, 5, 3, group=4), "softmax": GRAPHS["softmax"], "reduce": row("ReduceMax", {"axes": (2,), "keepdims": 1}, (3, 4, 19)),
     "pool": GRAPHS["average pool"], "cumsum": GRAPHS["cumsum"], "cp block": vit_block(tokens=7, dim=16, heads=2, core=3),
 }  # fmt: skip
 
