@@ -12,8 +12,9 @@ from math import prod
 
 import numpy as np
 
+from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader
-from ecp.index.expr import Expr
+from ecp.index.expr import Expr, Var, var
 from ecp.index.maps import broadcast, delinearize
 from ecp.index.view import Digit
 from ecp.ir.graph import Graph, Node
@@ -103,6 +104,19 @@ def _matmul(env: Env, anchor: Node, tail: list[Node], value: str, norm: Node | N
     )  # fmt: skip
 
 
+def _channels_last(env: Env, x: str, shape: tuple[int, ...]) -> bool:
+    """True where channels that follow each other do so in memory: as stored, or behind views (maps of tokens)."""
+    if x in env.storage:
+        return env.storage[x].view.axes[1] in ((), (Digit(shape[1], 1),))
+    names = [Var(f"d{i}", 0, extent - 1) for i, extent in enumerate(shape)]
+    found = AddressProbe(env).address(lambda r: r.read(x, [var(n.name, n.hi + 1) for n in names]))
+    if found is None:
+        return False
+    channel = names[1]
+    rest = found[1] - Expr(((channel, 1),))
+    return found[1].coefficient(channel) == 1 and not rest.depends_on(channel)
+
+
 def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
     graph, attrs = env.graph, anchor.attrs
     x, w = anchor.inputs[:2]
@@ -113,7 +127,7 @@ def _conv(env: Env, anchor: Node, tail: list[Node], value: str) -> Contraction:
     rows = (out[0], *out[2:])
     window = kernel[2:]
     # Channels-last inputs are read in runs of channels, channels-first inputs in runs of a kernel row.
-    last = x in env.storage and env.storage[x].view.axes[1] in ((), (Digit(shape[1], 1),))
+    last = _channels_last(env, x, shape)
     reduce_shape = (*window, per_in) if last else (per_in, *window)
 
     def split_k(k: Expr) -> tuple[list[Expr], Expr]:

@@ -50,6 +50,20 @@ def chain(
     return build(rows, {"x": (batch, 3, size, size)}, c, ["y"])
 
 
+def tokens(size: int, channels: int, kernel: int, **changes: Any) -> Graph:
+    """A convolution of a map of tokens, which lies in memory channels last, though the graph says channels first."""
+    c = {
+        "u": weights(channels, channels),
+        "w": weights(48, channels // changes.get("group", 1), kernel, kernel),
+    }
+    shape = (2, channels, size, size)
+    rows = [
+        ("MatMul", ["x", "u"], "t", {}), ("Transpose", ["t"], "p", {"perm": (0, 2, 1)}),
+        ("Reshape", ["p"], "r", {"shape": shape}), ("Conv", ["r", "w"], "y", {**PLAIN, **changes}),
+    ]  # fmt: skip
+    return build(rows, {"x": (2, size * size, channels)}, c, ["y"])
+
+
 def other_rank(rank: int) -> Graph:
     """A one- or three-dimensional convolution."""
     attrs = {"strides": (2,) * rank, "pads": (1,) * 2 * rank, "dilations": (1,) * rank, "group": 1}
@@ -79,7 +93,11 @@ FALL_BACK: dict[str, Graph] = {
     "1d": other_rank(1),
     "3d": other_rank(3),
 }
-GRAPHS = {**IN_PLACE, **DEPTHWISE, **FALL_BACK}
+TOKENS: dict[str, Graph] = {
+    "tokens": tokens(12, 32, 2, strides=(2, 2), pads=NO_PAD), "tokens padded": tokens(7, 32, 3, strides=(2, 2)),
+    "tokens depthwise": tokens(6, 48, 3, group=48), "tokens winograd": tokens(12, 32, 3),
+}  # fmt: skip
+GRAPHS = {**IN_PLACE, **DEPTHWISE, **TOKENS, **FALL_BACK}
 
 
 def sources(graph: Graph, precision: str = "fp32", schedule: Schedule | None = None) -> str:
@@ -112,6 +130,11 @@ def test_windows_are_not_gathered(name: str) -> None:
     text = sources(IN_PLACE[name])
     assert "packed[" not in text and "a0" in text
     assert ("strip[" in text) == (name not in ("patches", "image no pad")), "only a padded image is copied"
+
+
+@pytest.mark.parametrize("name", list(TOKENS))
+def test_maps_of_tokens_are_read_in_place(name: str) -> None:
+    assert "packed[" not in sources(TOKENS[name]).split("void conv")[1]
 
 
 @pytest.mark.parametrize("name", list(DEPTHWISE))

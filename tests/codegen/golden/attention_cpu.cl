@@ -1,5 +1,5 @@
 float8 ecp_exp_float8(float8 given) {
-  float8 x = select(given, (float8)(-87.0f), given < (float8)(-87.0f));
+  float8 x = select(given, (float8)(-88.0f), given < (float8)(-88.0f));
   x = select(x, (float8)(88.0f), x > (float8)(88.0f));
   const float8 shifted = fma(x, (float8)(1.44269504f), (float8)(12582912.0f));
   const float8 r = fma(x, (float8)(1.44269504f), (float8)(12582912.0f) - shifted);

@@ -1,5 +1,5 @@
 float ecp_exp_float(float given) {
-  float x = select(given, (float)(-87.0f), given < (float)(-87.0f));
+  float x = select(given, (float)(-88.0f), given < (float)(-88.0f));
   x = select(x, (float)(88.0f), x > (float)(88.0f));
   const float shifted = fma(x, (float)(1.44269504f), (float)(12582912.0f));
   const float r = fma(x, (float)(1.44269504f), (float)(12582912.0f) - shifted);

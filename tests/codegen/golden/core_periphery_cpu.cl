@@ -86,7 +86,7 @@ void ecp_transpose16(float* to, int pitch, float16 r0, float16 r1, float16 r2, f
   vstore16(u63, 0, to + 15*pitch);
 }
 float16 ecp_exp_float16(float16 given) {
-  float16 x = select(given, (float16)(-87.0f), given < (float16)(-87.0f));
+  float16 x = select(given, (float16)(-88.0f), given < (float16)(-88.0f));
   x = select(x, (float16)(88.0f), x > (float16)(88.0f));
   const float16 shifted = fma(x, (float16)(1.44269504f), (float16)(12582912.0f));
   const float16 r = fma(x, (float16)(1.44269504f), (float16)(12582912.0f) - shifted);

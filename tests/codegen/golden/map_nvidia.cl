@@ -1,5 +1,5 @@
 float4 ecp_exp_float4(float4 given) {
-  float4 x = select(given, (float4)(-87.0f), given < (float4)(-87.0f));
+  float4 x = select(given, (float4)(-88.0f), given < (float4)(-88.0f));
   x = select(x, (float4)(88.0f), x > (float4)(88.0f));
   const float4 shifted = fma(x, (float4)(1.44269504f), (float4)(12582912.0f));
   const float4 r = fma(x, (float4)(1.44269504f), (float4)(12582912.0f) - shifted);
