@@ -13,18 +13,20 @@ from reports.verdicts import side
 
 def speed_summary(store: Store) -> list[dict[str, Any]]:
     """Per device, precision and model: ecp beside the fastest other framework, both from the run that measured the
-    other: times of different runs are times of different minutes."""
-    groups: dict[tuple[str, str, str], list[Measured]] = {}
-    for cell in store.find(metric="latency"):
-        if cell.ok:
-            groups.setdefault((cell.device, cell.precision, cell.model), []).append(cell)
+    other: times of different runs are times of different minutes.
+
+    Of every framework the newest cell counts that has ecp beside it: a newer one without (ecp stayed unstable there)
+    must not leave the row to a slower framework.
+    """
+    groups: dict[tuple[str, str, str], dict[str, tuple[Measured, Measured]]] = {}
+    for cell in store.cells:
+        if cell.ok and cell.metric == "latency" and not cell.variant and not is_ours(cell.backend):
+            ours = _beside(store, cell)
+            if ours is not None:
+                groups.setdefault((cell.device, cell.precision, cell.model), {})[cell.backend] = ours, cell
     rows = []
-    for (device, precision, model), cells in groups.items():
-        others = sorted((c for c in cells if not is_ours(c.backend)), key=value_of)
-        pair = next(((ours, c) for c in others if (ours := _beside(store, c)) is not None), None)
-        if pair is None:
-            continue
-        ours, other = pair
+    for (device, precision, model), pairs in groups.items():
+        ours, other = min(pairs.values(), key=lambda pair: value_of(pair[1]))
         verdict = {1: "slower", -1: "faster", 0: "level"}[side(bounds(ours), bounds(other))]
         rows.append(
             {

@@ -15,7 +15,7 @@ from ecp.ir.graph import Graph
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
 from tests.codegen.conftest import cases, largest_error
-from tests.codegen.test_conv import chain, group_norm
+from tests.codegen.test_conv import NO_PAD, chain, group_norm, tokens
 from tests.graphs import build, vit_block, weights
 
 CONV = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "group": 1}
@@ -98,7 +98,7 @@ GRAPHS: dict[str, Graph] = {
     "matmul long k": matmul(9, 2048, 40), "batched": batched(3, 10, 20, 33), "batched narrow": batched(2, 5, 8, 3),
     **{f"{n} permuted channels": permuted(n) for n in (3, 6, 80)},
     "conv 3x3": conv(16, 24, 9, 3), "conv stride": conv(3, 20, 12, 5, strides=(2, 2)), "conv 1x1": conv(32, 64, 7, 1),
-    "conv groups": conv(16, 32, 8, 3, group=4), "depthwise": conv(16, 16, 8, 3, group=16), "two convs": two_convs(),
+    "conv groups": conv(16, 32, 8, 3, group=4), "depthwise": conv(16, 16, 8, 3, group=16), "two convs": two_convs(), "token map": tokens(12, 32, 2, strides=(2, 2), pads=NO_PAD),
     "softmax": row("Softmax", {"axis": 2}, (2, 3, 33)), "softmax outer": row("Softmax", {"axis": 1}, (2, 7, 16)),
     "reduce mean": row("ReduceMean", {"axes": (1,), "keepdims": 0}, (2, 5, 32)),
     "reduce max": row("ReduceMax", {"axes": (2,), "keepdims": 1}, (3, 4, 19)),
@@ -153,6 +153,7 @@ ON_GPU = [
     "conv groups",
     "shifted windows",
     "biased attention",
+    "token map",
 ]
 
 

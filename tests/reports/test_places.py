@@ -127,6 +127,17 @@ def site(store, tmp_path_factory):
     return build_site(store, tmp_path_factory.mktemp("site") / "site")
 
 
+def test_a_run_in_which_ours_failed_leaves_no_row_to_a_slower_framework(tmp_path):
+    """The newest openvino has no ecp beside it: its older cell counts, not torch as the fastest that is left."""
+    first = times("m", "ecp", 8.0) + times("m", "openvino", 10.0) + times("m", "torch", 80.0)
+    synthetic.write_run(tmp_path / "2026-03-01-latency", first, "latency", "20260301")
+    failed = block("m", "ecp", "latency", (), 0, status="unstable", reason="load")
+    second = [failed, *times("m", "openvino", 9.0)]
+    synthetic.write_run(tmp_path / "2026-03-02-latency", second, "latency", "20260302")
+    (row,) = speed_summary(measured.load(tmp_path))
+    assert (row["backend"], row["other"], row["ours"]) == ("openvino", "10.00", "8.00")
+
+
 def test_a_search_for_the_best_setting_stands_in_no_other_table(store):
     (cell,) = store.find(model="vit_tiny", backend="openvino", metric="latency")
     assert (cell.value, cell.run) == (pytest.approx(10.0, rel=0.01), "2026-03-01-latency")
