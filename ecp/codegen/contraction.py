@@ -16,7 +16,6 @@ from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader
 from ecp.index.expr import Expr, Var, var
 from ecp.index.maps import broadcast, delinearize
-from ecp.index.view import Digit
 from ecp.ir.graph import Graph, Node
 from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.rewrite import is_view
@@ -106,12 +105,10 @@ def _matmul(env: Env, anchor: Node, tail: list[Node], value: str, norm: Node | N
 
 def _channels_last(env: Env, x: str, shape: tuple[int, ...]) -> bool:
     """True where channels that follow each other do so in memory: as stored, or behind views (maps of tokens)."""
-    if x in env.storage:
-        return env.storage[x].view.axes[1] in ((), (Digit(shape[1], 1),))
     names = [Var(f"d{i}", 0, extent - 1) for i, extent in enumerate(shape)]
     found = AddressProbe(env).address(lambda r: r.read(x, [var(n.name, n.hi + 1) for n in names]))
-    if found is None:
-        return False
+    if found is None or shape[1] == 1:
+        return found is not None
     channel = names[1]
     rest = found[1] - Expr(((channel, 1),))
     return found[1].coefficient(channel) == 1 and not rest.depends_on(channel)

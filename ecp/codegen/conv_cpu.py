@@ -21,20 +21,18 @@ from ecp.codegen.contraction import Contraction
 from ecp.codegen.conv_cut import Cut, Geometry, Source, cut, find_source
 from ecp.codegen.depthwise_cpu import depthwise
 from ecp.codegen.epilogue_cpu import Epilogue
-from ecp.codegen.hints import PREFETCH
+from ecp.codegen.hints import DISTANCE, PREFETCH
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.matmul_cpu import emit_matmul
 from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
+from ecp.codegen.register_tile import RegisterTile
 from ecp.codegen.schedule import Schedule
 from ecp.codegen.winograd_cpu import winograd
 from ecp.index.expr import Var, var
 from ecp.index.maps import delinearize
 from ecp.ir.graph import Node
-
-# How far ahead weights are asked for, in elements: 8 KB, two pages (hardware prefetchers stop at a page's end).
-DISTANCE = 2048
 
 
 def emit_conv(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Launch:
@@ -59,6 +57,7 @@ class _Windows:
         self.env, self.s, self.c, self.source, self.g, self.cut = env, schedule, c, source, g, t
         self.kernel = Kernel("conv", schedule.attributes)
         self.panels, self.groups = ceil(c.n / t.width), prod(c.batch)
+        self.tile = RegisterTile(self.kernel, t.mr, t.nr, t.vec)
 
     def emit(self) -> Launch:
         """The launch."""
@@ -120,10 +119,8 @@ class _Windows:
 
     def _tile(self) -> None:
         t, k = self.cut, self.kernel
-        f = f"float{t.vec}"
         self._pixels()
-        for i in range(t.mr):
-            k.emit(f"{f} " + ", ".join(f"c{i}_{v} = 0.0f" for v in range(t.nr)) + ";")
+        self.tile.clear()
         self._weights()
         if self.s.prefetch:
             k.helper("prefetch", PREFETCH)
@@ -142,7 +139,6 @@ class _Windows:
         """All runs of a tile; ``ask`` is done once a step."""
         t, k, run = self.cut, self.kernel, self.g.run
         step = 1 if self.g.last else self.g.dilations[1]
-        f = f"float{t.vec}"
         with ExitStack() as loops:
             self._runs(loops)
             k.emit("#pragma unroll" if run <= 8 else f"#pragma unroll {self.s.unroll}")
@@ -151,11 +147,8 @@ class _Windows:
                     k.emit(f"PREFETCH(a0 + {t.mr * self.g.per_in} + kk*{t.mr});")
                 if ask:
                     k.emit(ask)
-                for v in range(t.nr):
-                    k.emit(f"const {f} b{v} = {self.load_b}({v}, b + kk*{t.width});")
-                for i in range(t.mr):
-                    k.emit(f"const {f} x{i} = ({f})(a{i}[kk*{step}]);")
-                    k.emit(" ".join(f"c{i}_{v} = fma(x{i}, b{v}, c{i}_{v});" for v in range(t.nr)))
+                self.tile.weights(self.load_b)
+                self.tile.multiply(lambda i: f"a{i}[kk*{step}]")
             if self._run_loops():
                 k.emit(f"b += {run * t.width};")
 
@@ -267,8 +260,7 @@ class _Windows:
         """Sums into ``acc``, then row by row :class:`~ecp.codegen.epilogue_cpu.Epilogue`."""
         c, t, k = self.c, self.cut, self.kernel
         k.emit(f"float acc[{t.mr * t.width}] __attribute__((aligned(64)));")
-        for i in range(t.mr):
-            k.emit(" ".join(f"vstore{t.vec}(c{i}_{v}, {i * t.nr + v}, acc);" for v in range(t.nr)))
+        self.tile.store("acc")
         with k.block(f"for (int i = 0; i < min({t.mr}, count - at); ++i)"):
             k.emit("const int m = first + at + i;")
             m = var("m", c.m)

@@ -136,20 +136,32 @@ def cut(c: Contraction, s: Schedule, g: Geometry, source: Source) -> Cut | None:
     flops = 2 * mr * nr * vec * c.k
     if strip:
         return Cut(mr, nr, vec, tiles, g.out[0] * ceil(g.out[2] / strip), panels, 1, strip)
-    item = max(SMALLEST_ITEM, flops * tiles * panels * prod(c.batch) / ITEMS)
-    each = 1
-    if 4 * c.k * c.n <= s.stream_bytes and c.m > FEW:
-        # All weights stay in L2: pass every panel over the rows while these are there.
-        each = min(panels, max(1, int(item / flops)))
-    columns = ceil(panels / each)
-    each = ceil(panels / columns)
-    blocks = ceil(tiles / max(1, min(tiles, round(item / (flops * each)))))
-    per_block = ceil(tiles / blocks)
+    stay = 4 * c.k * c.n <= s.stream_bytes and c.m > FEW
+    per_block, blocks, each, columns = work_items(tiles, panels, flops, stay, prod(c.batch))
     ahead, ask_input = "", False
     if s.prefetch:
         ahead = "panels" if c.m <= FEW and tiles > 1 else "weights"
         ask_input = c.m > FEW and g.window == (1, 1) and g.strides == (1, 1) and g.inside and g.last
-    return Cut(mr, nr, vec, per_block, ceil(tiles / per_block), each, columns, 0, ahead, ask_input)
+    return Cut(mr, nr, vec, per_block, blocks, each, columns, 0, ahead, ask_input)
+
+
+def work_items(tiles: int, panels: int, flops: int, stay: bool, groups: int = 1) -> tuple[int, int, int, int]:
+    """(tiles, blocks, panels, columns): ``blocks`` x ``columns`` work-items of so many tiles and panels each.
+
+    ``flops``: of a register tile. ``stay``: all weights stay in L2, so that an item passes every panel over its rows.
+    """
+    item = max(SMALLEST_ITEM, flops * tiles * panels * groups / ITEMS)
+    each = min(panels, max(1, int(item / flops))) if stay else 1
+    columns = ceil(panels / each)
+    each = ceil(panels / columns)
+    blocks = ceil(tiles / max(1, min(tiles, round(item / (flops * each)))))
+    per_block = ceil(tiles / blocks)
+    return per_block, ceil(tiles / per_block), each, columns
+
+
+def fewest_idle(m: int, rows: range) -> int:
+    """How many of ``m`` rows a register tile takes: fewer where that leaves fewer of the last tile idle."""
+    return min(rows, key=lambda r: ceil(m / r) * (r + TILE_OVERHEAD))
 
 
 def _tile(c: Contraction, s: Schedule, m: int) -> tuple[int, int, int]:
@@ -161,6 +173,4 @@ def _tile(c: Contraction, s: Schedule, m: int) -> tuple[int, int, int]:
     if 4 * c.k * nr * vec > PANEL_BYTES and s.mr < m <= PANEL_PIXELS:
         nr = min(nr, 2)
     most = max(s.mr, min(14, s.mr * s.nr // nr))
-    # Fewer rows where that leaves fewer of the last tile idle.
-    rows = range(max(1, min(m, most - 2)), min(m, most) + 1)
-    return min(rows, key=lambda r: ceil(m / r) * (r + TILE_OVERHEAD)), nr, vec
+    return fewest_idle(m, range(max(1, min(m, most - 2)), min(m, most) + 1)), nr, vec

@@ -9,7 +9,6 @@ float rows are read in place. The inner loop is mr*nr fused multiply-adds on ``v
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from math import ceil, prod
 
@@ -21,6 +20,7 @@ from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.queue import queue, shares
 from ecp.codegen.reader import Env, Reader, lane
+from ecp.codegen.register_tile import RegisterTile
 from ecp.codegen.rows_cpu import PackedRows, chunk_start, row_of_tile
 from ecp.codegen.schedule import Schedule
 from ecp.codegen.tiling_cpu import row_range, tiling
@@ -42,6 +42,7 @@ class _Product:
         self.pack = not self._direct()
         self.t = tiling(c, schedule, self.pack)
         self.kc = c.k // self.t.chunks
+        self.tile = RegisterTile(self.kernel, self.t.mr, self.t.nr, self.t.vec)
 
     def _direct(self) -> bool:
         """True where rows of A can be read in place: float, no normalisation, unit stride in k."""
@@ -123,29 +124,23 @@ class _Product:
     def _tile(self) -> None:
         """Accumulate one mr x (nr*vec) tile, then its epilogue."""
         t, k = self.t, self.kernel
-        f = f"float{t.vec}"
-        for i in range(t.mr):
-            k.emit(f"{f} " + ", ".join(f"c{i}_{v} = 0.0f" for v in range(t.nr)) + ";")
+        self.tile.clear()
         if t.chunks > 1:
             slot = f"((tile - begin)*{t.panels} + panel - group*{t.panels})*{t.mr * t.nr * t.vec}"
             k.emit(f"float* part = sums + {slot};")
             with k.block("if (chunk > 0)"):
-                self._each(lambda i, v: f"c{i}_{v} = vload{t.vec}({i * t.nr + v}, part);")
+                self.tile.load("part")
         if self.c.weights is not None:
-            self._loop_packed(f)
+            self._loop_packed()
         else:
-            self._loop_views(f)
+            self._loop_views()
         if t.chunks > 1:
             with k.block(f"if (chunk < {t.chunks - 1})"):
-                self._each(lambda i, v: f"vstore{t.vec}(c{i}_{v}, {i * t.nr + v}, part);")
+                self.tile.store("part")
                 k.emit("continue;")
         self._epilogue()
 
-    def _each(self, text: Callable[[int, int], str]) -> None:
-        for i in range(self.t.mr):
-            self.kernel.emit(" ".join(text(i, v) for v in range(self.t.nr)))
-
-    def _loop_packed(self, f: str) -> None:
+    def _loop_packed(self) -> None:
         c, t, k = self.c, self.t, self.kernel
         assert c.weights is not None
         width = t.nr * t.vec
@@ -173,9 +168,8 @@ class _Product:
                 head = f"for (int kk = k0; kk < k0 + {step}; ++kk)"
             k.emit(f"#pragma unroll {self.s.unroll}")
             loops.enter_context(k.block(head))
-            for v in range(t.nr):
-                k.emit(f"const {f} b{v} = {load}({v}, b + kk*{width});")
-            self._fma(f)
+            self.tile.weights(load)
+            self.tile.multiply(self._number)
 
     def _aim_ahead(self, pointer: str, batch: str, step: int, size: int) -> int:
         """Point ``ahead`` at this tile's share of the weights needed next; the cache lines to fetch per step.
@@ -203,15 +197,15 @@ class _Product:
         k.emit(f"if (tile - begin < {last}) ahead = {after} + (tile - begin)*{share};")
         return lines
 
-    def _loop_views(self, f: str) -> None:
+    def _loop_views(self) -> None:
         c, t, k = self.c, self.t, self.kernel
         assert c.read_b is not None
         width = t.nr * t.vec
         with k.block(f"for (int kk = 0; kk < {self.kc}; ++kk)"):
             for v in range(t.nr):
                 first = var("panel", ceil(c.n / width)) * width + v * t.vec
-                k.emit(f"const {f} b{v} = {self._columns(first)};")
-            self._fma(f)
+                k.emit(f"const float{t.vec} b{v} = {self._columns(first)};")
+            self.tile.multiply(self._number)
 
     def _columns(self, first: Expr) -> str:
         """``vec`` columns of b from ``first``; columns past the end repeat valid ones and are never stored."""
@@ -232,18 +226,15 @@ class _Product:
             parts.append(c.read_b(scalar, self.batch, kk, var(at, c.n)))
         return f"(float{t.vec})({', '.join(parts)})"
 
-    def _fma(self, f: str) -> None:
-        t, k = self.t, self.kernel
-        for i in range(t.mr):
-            a = f"rows[{i * self.rows.pitch} + kk]" if self.pack else f"a{i}[kk]"
-            k.emit(f"const {f} x{i} = ({f})({a});")
-            k.emit(" ".join(f"c{i}_{v} = fma(x{i}, b{v}, c{i}_{v});" for v in range(t.nr)))
+    def _number(self, i: int) -> str:
+        """Element ``kk`` of row ``i`` of the tile."""
+        return f"rows[{i * self.rows.pitch} + kk]" if self.pack else f"a{i}[kk]"
 
     def _epilogue(self) -> None:
         """Sums into ``acc``, then row by row :class:`~ecp.codegen.epilogue_cpu.Epilogue`."""
         c, t, k = self.c, self.t, self.kernel
         k.emit(f"float acc[{t.mr * t.nr * t.vec}] __attribute__((aligned(64)));")
-        self._each(lambda i, v: f"vstore{t.vec}(c{i}_{v}, {i * t.nr + v}, acc);")
+        self.tile.store("acc")
         rows = f"min({t.mr}, {c.m} - tile*{t.mr})" if c.m % t.mr else str(t.mr)
         with k.block(f"for (int i = 0; i < {rows}; ++i)"):
             k.emit(f"const int m = tile*{t.mr} + i;")

@@ -13,6 +13,7 @@ nothing but the output goes back to memory. Weights of a panel (16 matrices) sta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -20,12 +21,13 @@ from math import ceil
 import numpy as np
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.conv_cut import ITEMS, SMALLEST_ITEM, TILE_OVERHEAD, Geometry, Source
+from ecp.codegen.conv_cut import Geometry, Source, fewest_idle, work_items
 from ecp.codegen.epilogue_cpu import Epilogue
-from ecp.codegen.hints import PREFETCH
+from ecp.codegen.hints import DISTANCE, PREFETCH
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.packing import pack_weights
 from ecp.codegen.reader import Env
+from ecp.codegen.register_tile import RegisterTile
 from ecp.codegen.schedule import Schedule
 from ecp.index.expr import var
 from ecp.ir.mapped import release
@@ -37,8 +39,6 @@ G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 FEWEST = 32
 # Weights of a panel of this size share an L2 of 2 MB with the tiles.
 PANEL_BYTES = 5 << 18
-# How far ahead weights are asked for, in elements.
-DISTANCE = 2048
 # Floats between the rows of transformed input, against rows that fall on the same lines of L1.
 PAD = 16
 
@@ -76,17 +76,11 @@ def _cut(c: Contraction, s: Schedule, channels: int, count: int) -> Cut:
     while nr > 1 and 64 * channels * nr * s.vec > PANEL_BYTES:
         nr -= 1
     most = min(s.mr * s.nr // nr, 2 * s.mr)
-    # Fewer rows where that leaves fewer of the last ones idle.
-    mr = min(range(most - 2, most + 1), key=lambda r: ceil(count / r) * (r + TILE_OVERHEAD))
-    panels, groups = ceil(c.n / (nr * s.vec)), ceil(count / mr)
-    flops = 32 * mr * nr * s.vec * channels  # of a register tile
-    item = max(SMALLEST_ITEM, flops * groups * panels / ITEMS)
-    each = 1
-    if 64 * channels * c.n <= s.stream_bytes:  # all weights stay in L2: input is read once
-        each = min(panels, max(1, int(item / flops)))
-    blocks = ceil(groups / max(1, min(groups, round(item / (flops * each)))))
-    per_block = ceil(groups / blocks)
-    return Cut(mr, nr, per_block * mr, ceil(groups / per_block), each, ceil(panels / each))
+    mr = fewest_idle(count, range(most - 2, most + 1))
+    panels, flops = ceil(c.n / (nr * s.vec)), 32 * mr * nr * s.vec * channels
+    stay = 64 * channels * c.n <= s.stream_bytes
+    tiles, blocks, each, columns = work_items(ceil(count / mr), panels, flops, stay)
+    return Cut(mr, nr, tiles * mr, blocks, each, columns)
 
 
 class _Winograd:
@@ -95,10 +89,11 @@ class _Winograd:
         self.high, self.wide = (ceil(n / 2) for n in g.out[2:])
         self.count = g.out[0] * self.high * self.wide
         self.cut = _cut(c, s, g.per_in, self.count)
-        self.width = self.cut.nr * s.vec
+        self.kernel = Kernel("conv", s.attributes)
+        self.tile = RegisterTile(self.kernel, self.cut.mr, self.cut.nr, s.vec)
+        self.width = self.tile.width
         self.panels = ceil(c.n / self.width)
         self.pitch = g.per_in + PAD
-        self.kernel = Kernel("conv", s.attributes)
 
     def emit(self) -> Launch:
         """The launch."""
@@ -149,21 +144,18 @@ class _Winograd:
                 )
         with k.block(f"for (int c = 0; c < {g.per_in // vec}; ++c)"):
             for r in range(4):
-                k.emit(
-                    f"const float{vec} "
-                    + ", ".join(f"d{r}{q} = vload{vec}(c, p{r}{q})" for q in range(4))
-                    + ";"
-                )
+                self._name(f"d{r}{{}}", [f"vload{vec}(c, p{r}{q})" for q in range(4)])
             for q in range(4):
-                k.emit(
-                    f"const float{vec} "
-                    + ", ".join(f"e{r}{q} = {v}" for r, v in enumerate(_forward(f"d{{}}{q}")))
-                    + ";"
-                )
+                self._name(f"e{{}}{q}", _forward(f"d{{}}{q}"))
             for r in range(4):
                 for q, value in enumerate(_forward(f"e{r}{{}}")):
                     to = f"input + {(4 * r + q) * self.cut.mr * self.pitch} + i*{self.pitch}"
                     k.emit(f"vstore{vec}({value}, c, {to});")
+
+    def _name(self, name: str, values: Sequence[str]) -> None:
+        """Vectors ``name``, numbered."""
+        parts = ", ".join(f"{name.format(i)} = {value}" for i, value in enumerate(values))
+        self.kernel.emit(f"const float{self.s.vec} {parts};")
 
     def _multiply(self) -> None:
         """``sums``: for each of the 16 places, ``mr`` tiles by a panel of channels."""
@@ -183,7 +175,7 @@ class _Winograd:
         with k.block("for (int place = 0; place < 16; ++place)"):
             for i in range(t.mr):
                 k.emit(f"const float* a{i} = input + place*{t.mr * self.pitch} + {i * self.pitch};")
-                k.emit(f"float{vec} " + ", ".join(f"c{i}_{v} = 0.0f" for v in range(t.nr)) + ";")
+            self.tile.clear()
             if ask:
                 with k.block("if (at == 0)"):
                     self._reduce(ask)
@@ -192,21 +184,16 @@ class _Winograd:
             else:
                 self._reduce("")
             k.emit(f"b += {channels * self.width};")
-            for i in range(t.mr):
-                for v in range(t.nr):
-                    k.emit(f"vstore{vec}(c{i}_{v}, (place*{t.mr} + {i})*{t.nr} + {v}, sums);")
+            self.tile.store(f"sums + place*{t.mr * self.width}")
 
     def _reduce(self, ask: str) -> None:
-        t, k, vec = self.cut, self.kernel, self.s.vec
+        k = self.kernel
         k.emit(f"#pragma unroll {self.s.unroll}")
         with k.block(f"for (int kk = 0; kk < {self.g.per_in}; ++kk)"):
             if ask:
                 k.emit(ask)
-            for v in range(t.nr):
-                k.emit(f"const float{vec} b{v} = vload{vec}({v}, b + kk*{self.width});")
-            for i in range(t.mr):
-                k.emit(f"const float{vec} x{i} = (float{vec})(a{i}[kk]);")
-                k.emit(" ".join(f"c{i}_{v} = fma(x{i}, b{v}, c{i}_{v});" for v in range(t.nr)))
+            self.tile.weights(f"vload{self.s.vec}")
+            self.tile.multiply(lambda i: f"a{i}[kk]")
 
     def _output(self) -> None:
         """A^T m A of tile ``t``: four rows of ``acc``, each finished as a pixel where it lies in the output."""
@@ -215,14 +202,10 @@ class _Winograd:
         high, wide = self.g.out[2:]
         with k.block(f"for (int v = 0; v < {t.nr}; ++v)"):
             for r in range(4):
-                names = (f"m{r}{q} = vload{vec}(({4 * r + q}*{t.mr} + t)*{t.nr} + v, sums)" for q in range(4))
-                k.emit(f"const float{vec} {', '.join(names)};")
+                places = [f"({4 * r + q}*{t.mr} + t)*{t.nr} + v" for q in range(4)]
+                self._name(f"m{r}{{}}", [f"vload{vec}({place}, sums)" for place in places])
             for q in range(4):
-                k.emit(
-                    f"const float{vec} "
-                    + ", ".join(f"w{r}{q} = {v}" for r, v in enumerate(_back(f"m{{}}{q}")))
-                    + ";"
-                )
+                self._name(f"w{{}}{q}", _back(f"m{{}}{q}"))
             for r in range(2):
                 for q, value in enumerate(_back(f"w{r}{{}}")):
                     k.emit(f"vstore{vec}({value}, {(2 * r + q) * t.nr} + v, acc);")
