@@ -58,6 +58,10 @@ class _Windows:
         self.kernel = Kernel("conv", schedule.attributes)
         self.panels, self.groups = ceil(c.n / t.width), prod(c.batch)
         self.tile = RegisterTile(self.kernel, t.mr, t.nr, t.vec)
+        # Pixels of a 1x1 convolution that are as far apart everywhere need no rows and columns.
+        (high, wide), one = g.shape[2:], g.window == (1, 1) and g.strides == (1, 1) and g.inside
+        follow = source.row == wide * source.pixel and (g.out[0] == 1 or source.image == high * source.row)
+        self.rows_follow = one and follow and not t.strip
 
     def emit(self) -> Launch:
         """The launch."""
@@ -176,13 +180,18 @@ class _Windows:
         for i in range(self.cut.mr):
             local = f"min(at + {i}, count - 1)" if i else "at"
             k.emit(f"const int pix{i} = {local if strip else f'first + {local}'};")
+            if self.rows_follow:
+                k.emit(f"const int o{i} = {s.base} + pix{i}*{pixel}{self._of_group()};")
+                continue
             y = f"pix{i} / {wide}" if strip or g.out[0] == 1 else f"pix{i} / {wide} % {high}"
             k.emit(f"const int y{i} = {y} * {g.strides[0]} - {py};")
             k.emit(f"const int x{i}_ = pix{i} % {wide} * {g.strides[1]} - {px};")
             start = "" if strip else f"{s.base} + pix{i} / {high * wide} * {image} + "
-            if self.groups > 1:
-                start += f"batch*{g.per_in * s.channel} + "
-            k.emit(f"const int o{i} = {start}y{i}*{row} + x{i}_*{pixel};")
+            k.emit(f"const int o{i} = {start}y{i}*{row} + x{i}_*{pixel}{self._of_group()};")
+
+    def _of_group(self) -> str:
+        """Where the channels of a group begin."""
+        return f" + batch*{self.g.per_in * self.source.channel}" if self.groups > 1 else ""
 
     def _weights(self) -> None:
         """Names ``b``, this panel's weights, and ``ahead``, what to ask for while they are used."""

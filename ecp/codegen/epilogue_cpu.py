@@ -8,7 +8,7 @@ from math import ceil
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.kernel import Kernel
 from ecp.codegen.reader import Env, Reader, forward, lane
-from ecp.index.expr import Expr, var
+from ecp.index.expr import Expr, var, wrap
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,25 @@ class Epilogue:
         self._vector(m, var(number, self.c.n // self.vec) * self.vec)
 
     def _edge(self, m: Expr, first: Expr) -> None:
-        """Columns that may end inside a vector: whole vectors as usual, the rest one by one."""
-        c, k = self.c, self.kernel
-        at = Reader(self.env, k).index(first)
-        if c.n >= self.vec:
-            with k.block(f"if ({at} + {self.vec} <= {c.n})"):
+        """Columns that may end inside a vector: whole vectors as usual, the rest by narrower ones."""
+        c, k, vec = self.c, self.kernel, self.vec
+        start = Reader(self.env, k).index(first)
+        if c.n >= vec:
+            with k.block(f"if ({start} + {vec} <= {c.n})"):
                 self._inside(m)
-        with (
-            k.block("else" if c.n >= self.vec else ""),
-            k.block(f"for (int n = {at}; n < {c.n}; ++n)"),
-        ):
-            text = f"acc[(i*{self.nr} + v)*{self.vec} + n - ({at})]"
-            self._finish(Reader(self.env, k), text, m, var("n", c.n))
+        # A panel may have more vectors than there are columns.
+        with k.block(f"{'else ' if c.n >= vec else ''}if ({start} < {c.n})"):
+            at = c.n // vec * vec
+            for width in (8, 4, 1):
+                while at + width <= c.n and width < vec:
+                    self._narrow(m, at, width)
+                    at += width
+
+    def _narrow(self, m: Expr, at: int, width: int) -> None:
+        """``width`` of the last columns, from ``at``: their vector is the last one."""
+        where = f"acc + i*{self.nr * self.vec} + v*{self.vec} + {at % self.vec}"
+        text = f"vload{width}(0, {where})" if width > 1 else f"*({where})"
+        self._finish(Reader(self.env, self.kernel, width), text, m, wrap(at) + lane(width))
 
     def _finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
         c = self.c

@@ -67,6 +67,14 @@ EXP = """{T} ecp_exp_{T}({T} given) {{
 }}
 """
 
+# 1 / (1 + exp(-x)) by reciprocal and one Newton step, as in GELU. The largest exp is finite, or the step would make NaN.
+SIGMOID = """{T} ecp_sigmoid_{T}({T} x) {{
+  const {T} q = ({T})(1.0f) + {E}(-x);
+  const {T} r = native_recip(q);
+  return fma(r, fma(-q, r, ({T})(1.0f)), r);
+}}
+"""
+
 
 def erf(kernel: Any, ctype: str) -> str:
     """Name of the erf helper for ``ctype``."""
@@ -76,6 +84,12 @@ def erf(kernel: Any, ctype: str) -> str:
 def exp(kernel: Any, ctype: str) -> str:
     """Name of the exp helper for ``ctype``."""
     return kernel.helper(f"ecp_exp_{ctype}", EXP.format(T=ctype, I=ctype.replace("float", "int")))
+
+
+def sigmoid(kernel: Any, ctype: str) -> str:
+    """Name of the sigmoid helper for ``ctype``."""
+    text = SIGMOID.format(T=ctype, E=exp(kernel, ctype))
+    return kernel.helper(f"ecp_sigmoid_{ctype}", text)
 
 
 HALF = """{T} ecp_half_{T}({T} x) {{
@@ -96,7 +110,7 @@ def _gelu(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
     x = a[0]
     if attrs["approximate"] == "tanh":
         inner = f"0.7978845608f*{x}*(1.0f+0.044715f*{x}*{x})"
-        return f"{x}/(1.0f+{exp(k, t)}(-2.0f*({inner})))"
+        return f"{x}*{sigmoid(k, t)}(2.0f*({inner}))"
     return f"{k.helper(f'ecp_gelu_{t}', GELU.format(T=t))}({x})"
 
 
@@ -159,7 +173,7 @@ FLOAT: dict[str, Callable[[Any, str, Args, Mapping[str, Any]], str]] = {
     "Less": _compare("<"), "LessOrEqual": _compare("<="), "Where": _where, "Clip": _clip, "Gelu": _gelu,
     "PRelu": lambda k, t, a, attrs: choose(t, f"{a[0]} < 0.0f", f"{a[0]} * {a[1]}", a[0]),
     "Exp": lambda k, t, a, attrs: f"exp({a[0]})", "Erf": lambda k, t, a, attrs: f"{erf(k, t)}({a[0]})",
-    "Sigmoid": lambda k, t, a, attrs: f"1.0f/(1.0f+{exp(k, t)}(-({a[0]})))",
+    "Sigmoid": lambda k, t, a, attrs: f"{sigmoid(k, t)}({a[0]})",
     "Abs": _unary("fabs({x})"), "Neg": _unary("-({x})"), "Sqrt": _unary("sqrt({x})"), "Log": _unary("log({x})"),
     "Tanh": _unary("tanh({x})"), "Relu": _unary("fmax({x}, ({T})(0.0f))"), "Not": _unary("(1.0f-({x}))"),
     "LeakyRelu": lambda k, t, a, attrs: choose(t, f"{a[0]} >= 0.0f", a[0], f"{_number(attrs['alpha'])} * {a[0]}"),

@@ -30,6 +30,8 @@ from ecp.passes.storage import Buffer, Placement
 # Vector reads of the last row may reach past a buffer; what they fetch is never used.
 SLACK = 256
 OPTIONS = "-cl-std=CL1.2 -cl-mad-enable -cl-no-signed-zeros"
+# A processor takes 150 clocks to compute with a denormal; frameworks flush them as well.
+CPU_OPTIONS = f"{OPTIONS} -cl-denorms-are-zero"
 
 
 def lower(
@@ -64,7 +66,7 @@ def lower(
                 launch.layout = node.attrs["kind"] == "copy"
                 launch.bytes = _traffic(env, launch)
                 launches.append(launch)
-    plan, sources, pools = _bundle_parts(env, graph, launches, share_memory)
+    plan, sources, pools = _bundle_parts(env, graph, launches, share_memory, schedule.cpu)
     if schedule.ptx:
         sources = {name: whole_halves(text) for name, text in sources.items()}
     return plan, sources, pools
@@ -111,7 +113,7 @@ def _traffic(env: Env, launch: Launch) -> int:
 
 
 def _bundle_parts(
-    env: Env, graph: Graph, launches: list[Launch], share: bool
+    env: Env, graph: Graph, launches: list[Launch], share: bool, cpu: bool
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
     buffers = env.buffers
     used = {name for launch in launches for name in launch.args}
@@ -137,7 +139,7 @@ def _bundle_parts(
         }
         for n, b in keep.items()
     ]
-    source, programs = _programs(launches)
+    source, programs = _programs(launches, CPU_OPTIONS if cpu else OPTIONS)
     plan = {
         "inputs": [_port(env, n, short[n]) for n in graph.inputs if n in short],
         "outputs": [_port(env, n, short[_home(env, n)]) for n in graph.outputs],
@@ -219,7 +221,7 @@ def _pools(
     return offsets, pools, contents
 
 
-def _programs(launches: list[Launch]) -> tuple[dict[str, str], list[dict[str, str]]]:
+def _programs(launches: list[Launch], options: str) -> tuple[dict[str, str], list[dict[str, str]]]:
     """One program: helpers first, then each distinct kernel once."""
     helpers: dict[str, None] = {}
     kernels: dict[str, str] = {}
@@ -234,7 +236,7 @@ def _programs(launches: list[Launch]) -> tuple[dict[str, str], list[dict[str, st
     program = {
         "name": "p0",
         "file": "kernels/p0.cl",
-        "options": OPTIONS,
+        "options": options,
         **({"target": target} if target else {}),
     }
     return {"kernels/p0.cl": text}, [program]

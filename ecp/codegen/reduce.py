@@ -171,20 +171,34 @@ class _Rows:
         return a["pads"][i] > 0 or last - a["pads"][i] >= extent
 
     def _inner_axis(self) -> int:
+        """The output's axis along which lanes run, unless they run along a reduced one."""
         if not self.space.shape:
             return 0
+        innermost = self._source_inner()
+        if self.space.padded and innermost is not None:
+            return innermost
+        if innermost is not None and not self.same and not self._source_inner_reduced():
+            axes = self.anchor.attrs["axes"]
+            return innermost - (
+                0 if self.anchor.attrs.get("keepdims", 0) else sum(a < innermost for a in axes)
+            )
         if self.anchor.output == self.value and self.value in self.env.storage:
             return storage_order(self.env.storage[self.value].view, self.space.shape)[-1]
-        if self.space.padded and self.space.source in self.env.storage:
-            full = self.env.graph.types[self.space.source].shape
-            return storage_order(self.env.storage[self.space.source].view, full)[-1]
         return len(self.space.shape) - 1
+
+    def _source_inner(self) -> int | None:
+        """The source's innermost axis in memory; None where the source is computed."""
+        if self.space.source not in self.env.storage:
+            return None
+        full = self.env.graph.types[self.space.source].shape
+        return storage_order(self.env.storage[self.space.source].view, full)[-1]
 
     def _source_inner_reduced(self) -> bool:
         if self.space.padded:
             return False
-        full = self.env.graph.types[self.space.source].shape
-        return bool(full) and (len(full) - 1) in self.anchor.attrs["axes"]
+        rank = len(self.env.graph.types[self.space.source].shape)
+        innermost = self._source_inner()
+        return bool(rank) and (rank - 1 if innermost is None else innermost) in self.anchor.attrs["axes"]
 
     @contextmanager
     def _loops(self) -> Iterator[list[Expr]]:
