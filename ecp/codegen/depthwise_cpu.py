@@ -15,29 +15,73 @@ from math import ceil, prod
 import numpy as np
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.conv_cut import Geometry, Source, find_source
+from ecp.codegen.conv_cut import Geometry
 from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
-from ecp.index.expr import Expr, var
+from ecp.index.expr import Expr, Var, var
 
 # Work-items worth handing out; outputs of a row that share what they load; what a block costs beside its outputs.
 ITEMS = 32
 BLOCK = range(4, 9)
 OVERHEAD = 1
+LOADS = {"float32": "vload", "float16": "vload_half"}
 
 
 def depthwise(env: Env, s: Schedule, c: Contraction) -> Launch | None:
-    """Code of a convolution with one input and one output channel a group, read channels last; None of any other."""
+    """Code of a convolution with one input channel a group whose channels lie in vectors; None of any other."""
     shape = env.graph.types[c.anchor.inputs[0]].shape
-    alone = len(shape) == 4 and c.n == 1 and c.anchor.attrs["group"] == shape[1] > 1
-    source = find_source(env, c) if alone else None
-    vec = s.vec
-    while vec > shape[1]:
-        vec //= 2
-    if source is None or source.channel != 1 or vec < 4:
+    if len(shape) != 4 or c.weights is None or c.anchor.attrs["group"] != shape[1] or shape[1] == 1:
         return None
-    return _Depthwise(env, s, c, source, vec).emit()
+    vec = s.vec
+    while vec >= 4:
+        found = _find_input(env, c, vec)
+        if found is not None:
+            return _Depthwise(env, s, c, found, vec).emit()
+        vec //= 2
+    return None
+
+
+@dataclass(frozen=True)
+class _Input:
+    """Channels of a vector of pixel (n, y, x) begin at ``place + n*image + y*row + x*pixel`` of ``buffer``."""
+
+    buffer: str
+    dtype: str
+    place: Expr
+    image: int
+    row: int
+    pixel: int
+
+
+def _channel(channels: int, vec: int) -> Expr:
+    """First channel of a vector. Channels that fill none are done by one that begins earlier."""
+    return var("c", channels - vec + 1) if channels % vec else var("v", channels // vec) * vec
+
+
+def _find_input(env: Env, c: Contraction, vec: int) -> _Input | None:
+    """Where vectors of ``vec`` output channels find theirs; None where no vector load brings them.
+
+    The channels need not be one run: those of the heads of a token map are taken head by head.
+    """
+    x = c.anchor.inputs[0]
+    images, channels, height, width = env.graph.types[x].shape
+    if vec % c.n or vec // c.n < 2 or channels * c.n < vec or (channels % vec and c.n > 1):
+        return None
+    probe = AddressProbe(env, vec // c.n)
+    n, y, across = Var("n", 0, images - 1), Var("y", 0, height - 1), Var("x", 0, width - 1)
+    first = _channel(channels, vec // c.n)
+    coords = [var("n", images), first + lane(vec // c.n), var("y", height), var("x", width)]
+    found = probe.address(lambda r: r.read(x, coords))
+    if found is None or env.buffers[found[0]].dtype not in LOADS or found[1].coefficient(probe.lane) != 1:
+        return None
+    buffer, address = found
+    image, row, pixel = (address.coefficient(v) for v in (n, y, across))
+    place = address - coords[0] * image - coords[2] * row - coords[3] * pixel - lane(vec // c.n)
+    if any(place.depends_on(v) for v in (n, y, across, probe.lane)):
+        return None
+    return _Input(buffer, env.buffers[buffer].dtype, place, image, row, pixel)
 
 
 @dataclass(frozen=True)
@@ -51,15 +95,15 @@ class _Block:
 
 
 class _Depthwise:
-    def __init__(self, env: Env, s: Schedule, c: Contraction, source: Source, vec: int):
+    def __init__(self, env: Env, s: Schedule, c: Contraction, source: _Input, vec: int):
         self.env, self.c, self.source, self.vec = env, c, source, vec
         self.g, self.kernel = Geometry(env, c), Kernel("conv", s.attributes)
-        self.channels = self.g.shape[1]
+        self.channels = self.g.out[1]
         self.vectors = ceil(self.channels / vec)
-        # Channels that fill no vector are done by one that begins earlier, in the same work-item as its neighbour.
-        whole = self.channels % vec == 0
+        # A vector that begins earlier is done in the same work-item as the one whose channels it repeats.
+        apart = self.vectors if self.channels % vec == 0 else max(1, self.vectors // 2)
         images, high = self.g.out[0], self.g.out[2]
-        self.groups = min(self.vectors if whole else max(1, self.vectors // 2), max(1, ceil(ITEMS / images)))
+        self.groups = min(apart, max(1, ceil(ITEMS / images)))
         self.rows = max(1, ceil(high * images * self.groups / ITEMS))
         self.strips = ceil(high / self.rows)
 
@@ -73,8 +117,6 @@ class _Depthwise:
         with k.block(f"for (int v = {self.vectors}*group/{self.groups}; v < {last}; ++v)"):
             if self.channels % self.vec:
                 k.emit(f"const int c = min(v*{self.vec}, {self.channels - self.vec});")
-            else:
-                k.emit(f"const int c = v*{self.vec};")
             self._filters()
             rows = f"int y = strip*{self.rows}; y < min((strip + 1)*{self.rows}, {g.out[2]}); ++y"
             with k.block(f"for ({rows})"):
@@ -86,16 +128,17 @@ class _Depthwise:
         """Names ``w``, the filters of these channels, which lie as [position][channel]."""
         c, g, k = self.c, self.g, self.kernel
         assert c.weights is not None
-        taps = c.weights.reshape(self.channels, prod(g.window)).T
+        taps = c.weights.reshape(-1, prod(g.window), c.n).transpose(1, 0, 2)
         buffer = self.env.constant_buffer(f"{c.weights_key}@depthwise", np.ascontiguousarray(taps))
         self.filters = buffer.dtype
-        pointer = k.argument(buffer.name, buffer.dtype)
-        k.emit(f"const __global {_ctype(buffer.dtype)}* w = {pointer} + c;")
-        bias = Reader(self.env, k, self.vec).read(c.bias, [self._channel()]) if c.bias else "0.0f"
+        pointer, reader = k.argument(buffer.name, buffer.dtype), Reader(self.env, k, self.vec)
+        first = reader.index(_channel(self.channels, self.vec))
+        k.emit(f"const __global {_ctype(buffer.dtype)}* w = {pointer} + {first};")
+        bias = reader.read(c.bias, [self._channels()]) if c.bias else "0.0f"
         k.emit(f"const float{self.vec} bias = {bias};")
 
-    def _channel(self) -> Expr:
-        return var("c", self.channels - self.vec + 1) + lane(self.vec)
+    def _channels(self) -> Expr:
+        return _channel(self.channels, self.vec) + lane(self.vec)
 
     def _row(self) -> None:
         """One row of outputs; ``low`` to ``high`` are the kernel rows inside the image."""
@@ -105,7 +148,7 @@ class _Depthwise:
         k.emit(f"const int low = max(0, (-top + {dilation - 1}) / {dilation});")
         k.emit(f"const int high = min({window}, ({g.shape[2]} - top + {dilation - 1}) / {dilation});")
         pointer = k.argument(s.buffer, s.dtype)
-        place = f"{s.base} + image*{s.image} + top*{s.row} + c"
+        place = f"{Reader(self.env, k).index(s.place)} + image*{s.image} + top*{s.row}"
         k.emit(f"const __global {_ctype(s.dtype)}* from = {pointer} + ({place});")
         for block in _blocks(g):
             loop = f"for (int b = 0; b < {block.repeat}; ++b)" if block.repeat > 1 else ""
@@ -124,12 +167,11 @@ class _Depthwise:
             )
             for kx in range(g.window[1]):
                 place = f"w + (ky*{g.window[1]} + {kx})*{self.channels}"
-                k.emit(f"const float{self.vec} w{kx} = {_load(self.filters, self.vec)}(0, {place});")
+                k.emit(f"const float{self.vec} w{kx} = {LOADS[self.filters]}{self.vec}(0, {place});")
             for column in block.columns:
                 uses = list(_uses(g, block.count, column))
                 if uses:
-                    load = f"{_load(s.dtype, self.vec)}(0, from + at + {column * s.pixel})"
-                    k.emit(f"const float{self.vec} in{column} = {load};")
+                    k.emit(f"const float{self.vec} in{column} = {self._input(column)};")
                 for i, kx in uses:
                     k.emit(f"s{i} = fma(in{column}, w{kx}, s{i});")
         k.emit(f"float acc[{block.count * self.vec}] __attribute__((aligned(64)));")
@@ -138,22 +180,24 @@ class _Depthwise:
         with k.block(f"for (int i = 0; i < {block.count}; ++i)"):
             self._epilogue()
 
+    def _input(self, column: int) -> str:
+        """A vector of input channels, each as often as it has output channels."""
+        s, copies = self.source, self.c.n
+        load = f"{LOADS[s.dtype]}{self.vec // copies}(0, from + at + {column * s.pixel})"
+        return load if copies == 1 else f"{load}.s{''.join(f'{i // copies:x}' for i in range(self.vec))}"
+
     def _epilogue(self) -> None:
         c, g, k = self.c, self.g, self.kernel
         reader = Reader(self.env, k, self.vec)
         k.emit("const int x = x0 + i;")
         name = k.define(reader.ctype(c.anchor.output), f"vload{self.vec}(i, acc)")
-        coords = [var("image", g.out[0]), self._channel(), var("y", g.out[2]), var("x", g.out[3])]
+        coords = [var("image", g.out[0]), self._channels(), var("y", g.out[2]), var("x", g.out[3])]
         result, at = forward(reader, c.tail, c.anchor.output, name, coords)
         reader.store(c.value, at, result)
 
 
 def _ctype(dtype: str) -> str:
     return {"float32": "float", "float16": "half"}[dtype]
-
-
-def _load(dtype: str, vec: int) -> str:
-    return {"float32": f"vload{vec}", "float16": f"vload_half{vec}"}[dtype]
 
 
 def _uses(g: Geometry, count: int, column: int) -> Iterator[tuple[int, int]]:

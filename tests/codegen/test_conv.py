@@ -65,6 +65,20 @@ def tokens(size: int, channels: int, kernel: int, **changes: Any) -> Graph:
     return build(rows, {"x": (2, size * size, channels)}, c, ["y"])
 
 
+def heads(count: int, first: int, width: int, size: int) -> Graph:
+    """Depthwise over the values of the heads from ``first`` on, as CoaT's position encoding reads them."""
+    tokens, channels, group = size * size, count * width, (count - first) * width
+    c = {"u": weights(channels, channels), "w": weights(group, 1, 3, 3)}
+    rows = [
+        ("MatMul", ["x", "u"], "t", {}), ("Reshape", ["t"], "r", {"shape": (1, tokens, count, width)}),
+        ("Transpose", ["r"], "h", {"perm": (0, 2, 1, 3)}),
+        ("Slice", ["h"], "s", {"starts": (0, first, 0, 0), "steps": (1,) * 4, "shape": (1, count - first, tokens, width)}),
+        ("Transpose", ["s"], "p", {"perm": (0, 1, 3, 2)}), ("Reshape", ["p"], "i", {"shape": (1, group, size, size)}),
+        ("Conv", ["i", "w"], "y", {**PLAIN, "group": group}), ("Exp", ["h"], "other", {}),
+    ]  # fmt: skip
+    return build(rows, {"x": (1, tokens, channels)}, c, ["y", "other"])
+
+
 def other_rank(rank: int) -> Graph:
     """A one- or three-dimensional convolution."""
     attrs = {"strides": (2,) * rank, "pads": (1,) * 2 * rank, "dilations": (1,) * rank, "group": 1}
@@ -88,11 +102,12 @@ DEPTHWISE: dict[str, Graph] = {
     "depthwise stride": chain(40, 40, 11, 5, group=40, strides=(2, 2)), "depthwise no pad": chain(36, 36, 6, 3, group=36, pads=NO_PAD),
     "depthwise dilated": chain(32, 32, 9, 3, group=32, dilations=(1, 2), pads=(0, 2, 2, 1)),
     "depthwise dilated rows": chain(16, 16, 9, 3, group=16, dilations=(3, 1), pads=(3, 1, 3, 1)), "depthwise far pad": chain(16, 16, 4, 3, group=16, pads=(5, 5, 5, 5)),
-    "depthwise, channels left over": chain(24, 24, 28, 3, group=24), "depthwise wide": chain(48, 48, 27, 5, group=48, batch=1, pads=(2, 2, 2, 2)),
+    "depthwise, channels left over": chain(24, 24, 28, 3, group=24), "depthwise, two outputs a channel": chain(16, 32, 8, 3, group=16), "depthwise, four outputs a channel": chain(16, 64, 9, 3, group=16, strides=(2, 2)),
+    "depthwise of heads": heads(4, 3, 8, 7), "depthwise of wide heads": heads(6, 2, 16, 6), "depthwise wide": chain(48, 48, 27, 5, group=48, batch=1, pads=(2, 2, 2, 2)),
 }  # fmt: skip
 FALL_BACK: dict[str, Graph] = {
     "depthwise of three channels": chain(3, 3, 8, 3, group=3),
-    "depthwise, two outputs a channel": chain(16, 32, 8, 3, group=16),
+    "depthwise, three outputs a channel": chain(16, 48, 8, 3, group=16),
     "1d": other_rank(1),
     "3d": other_rank(3),
 }
