@@ -18,14 +18,14 @@ from ecp.errors import UsageError
 SOURCE = "ecp/codegen/matmul_cpu.py"
 ANCHOR = """\
         else:
-            self._loop_views(f)
+            self._loop_views()
         if t.chunks > 1:
 """
 # A chain that the compiler can neither drop nor vectorize, and that leaves the reduction's own code as it was. Which
 # tiles wait is spread evenly over rows and columns.
 PLANT = """\
         else:
-            self._loop_views(f)
+            self._loop_views()
         with k.block("if ((tile*127 + panel*373) % 1009 < {per_1009})"):
             k.emit("float spin = c0_0.s0;")
             k.emit("#pragma unroll 1")

@@ -7,12 +7,14 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ecp.codegen.schedule import Schedule, schedule_for
 from ecp.compiler import compile_graph, default_schedule
 from ecp.ir.graph import Graph
 from ecp.runtime.devices import OpenCLDevice
+from ecp.runtime.session import Session
 from tests.codegen.conftest import cases, largest_error
 from tests.graphs import build, weights
 
@@ -172,6 +174,46 @@ def test_a_depthwise_input_is_loaded_once_for_the_columns_that_meet_it() -> None
     assert first.startswith("0;") and second.startswith("5;")
     assert [len(re.findall(r"float\d+ in\d+ = ", half)) for half in (first, second)] == [8, 8]
     assert [len(re.findall(r"fma\(", half)) for half in (first, second)] == [29, 29]
+
+
+def test_pixels_that_follow_each_other_need_no_rows_and_columns() -> None:
+    """Of a 1x1 convolution: its input is a matrix. A stride or a window asks where a pixel lies."""
+    divides = {
+        name: "pix0 / " in sources(GRAPHS[name]).split("void conv")[-1]
+        for name in ("1x1", "1x1 stride", "3x3")
+    }
+    assert divides == {"1x1": False, "1x1 stride": True, "3x3": True}
+
+
+def test_columns_left_over_are_stored_by_narrower_vectors() -> None:
+    """28 channels: a vector of 16, one of 8, one of 4; no column is stored alone."""
+    text = sources(chain(28, 16, 6, 1)).split("void conv")[1]
+    stores = re.findall(r"vstore(\d+)\(\w+, 0, m\d", text)
+    assert sorted(stores, key=int) == ["4", "8", "16"]
+
+
+def test_a_mean_over_a_map_runs_along_channels() -> None:
+    """As the map lies, not as its shape ends: 16 channels are one load."""
+    c = {"u": weights(32, 3, 3, 3), "w": weights(16, 32, 1, 1)}
+    rows = [
+        ("Conv", ["x", "u"], "h", PLAIN), ("Relu", ["h"], "r", {}),
+        ("ReduceMean", ["r"], "y", {"axes": (2, 3), "keepdims": 1}),
+        ("Conv", ["r", "w"], "z", {**PLAIN, "pads": NO_PAD}),
+    ]  # fmt: skip
+    text = sources(build(rows, {"x": (2, 3, 12, 12)}, c, ["y", "z"])).split("void reduce")[1]
+    lanes, gathered = "= vload16(" in text, "(float16)(m" in text
+    assert lanes and not gathered
+
+
+@pytest.mark.parametrize("opencl", ["local-cpu"], indirect=True)
+def test_denormals_are_flushed(opencl: OpenCLDevice) -> None:
+    """A processor takes 150 clocks to compute with one; what makes them is a gate that is almost shut."""
+    graph = build([("Mul", ["x", "s"], "y", {})], {"x": (64,)}, {"s": np.float32([1e-30])}, ["y"])
+    compiled = compile_graph(graph, opencl.device_class)
+    assert all("-cl-denorms-are-zero" in program["options"] for program in compiled.plan["programs"])
+    with Session(compiled, opencl) as session:
+        got = session.run({"x": np.full(64, 1e-10, np.float32)})["y"]
+    assert not got.any()
 
 
 @pytest.mark.parametrize("name", list(FALL_BACK))

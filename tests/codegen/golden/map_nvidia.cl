@@ -8,12 +8,17 @@ float4 ecp_exp_float4(float4 given) {
   p = fma(p, r, (float4)(0.6931469440460205f)); p = fma(p, r, (float4)(1.0000001192092896f));
   return p * as_float4((as_int4(shifted) << 23) + 0x3f800000);
 }
+float4 ecp_sigmoid_float4(float4 x) {
+  const float4 q = (float4)(1.0f) + ecp_exp_float4(-x);
+  const float4 r = native_recip(q);
+  return fma(r, fma(-q, r, (float4)(1.0f)), r);
+}
 
 __kernel 
-void map_0ebaa11a43(__global const float* restrict m0, __global float* m1)
+void map_d3f9c24f6d(__global const float* restrict m0, __global float* m1)
 {
   const int item = get_global_id(0);
   if (item >= 6) return;
   const float4 t1 = vload4(0, m0 + item*4);
-  vstore4(t1/(1.0f+ecp_exp_float4(-2.0f*(0.7978845608f*t1*(1.0f+0.044715f*t1*t1)))), 0, m1 + item*4);
+  vstore4(t1*ecp_sigmoid_float4(2.0f*(0.7978845608f*t1*(1.0f+0.044715f*t1*t1))), 0, m1 + item*4);
 }
