@@ -67,7 +67,7 @@ def _find_input(env: Env, c: Contraction, vec: int) -> _Input | None:
     """
     x = c.anchor.inputs[0]
     images, channels, height, width = env.graph.types[x].shape
-    if vec % c.n or vec // c.n < 2 or channels * c.n < vec or (channels % vec and c.n > 1):
+    if vec % c.n or vec // c.n < 2 or channels * c.n < vec or (c.n > 1 and channels * c.n % vec):
         return None
     probe = AddressProbe(env, vec // c.n)
     n, y, across = Var("n", 0, images - 1), Var("y", 0, height - 1), Var("x", 0, width - 1)

@@ -104,7 +104,7 @@ DEPTHWISE: dict[str, Graph] = {
     "depthwise stride": chain(40, 40, 11, 5, group=40, strides=(2, 2)), "depthwise no pad": chain(36, 36, 6, 3, group=36, pads=NO_PAD),
     "depthwise dilated": chain(32, 32, 9, 3, group=32, dilations=(1, 2), pads=(0, 2, 2, 1)),
     "depthwise dilated rows": chain(16, 16, 9, 3, group=16, dilations=(3, 1), pads=(3, 1, 3, 1)), "depthwise far pad": chain(16, 16, 4, 3, group=16, pads=(5, 5, 5, 5)),
-    "depthwise, channels left over": chain(24, 24, 28, 3, group=24), "depthwise, two outputs a channel": chain(16, 32, 8, 3, group=16), "depthwise, four outputs a channel": chain(16, 64, 9, 3, group=16, strides=(2, 2)),
+    "depthwise, channels left over": chain(24, 24, 28, 3, group=24), "depthwise, two outputs a channel": chain(16, 32, 8, 3, group=16), "depthwise, four outputs a channel": chain(12, 48, 9, 3, group=12, strides=(2, 2)),
     "depthwise of heads": heads(4, 3, 8, 7), "depthwise of wide heads": heads(6, 2, 16, 6), "depthwise wide": chain(48, 48, 27, 5, group=48, batch=1, pads=(2, 2, 2, 2)),
 }  # fmt: skip
 FALL_BACK: dict[str, Graph] = {
