@@ -106,3 +106,32 @@ def _core_periphery(tokens: int, heads: int, d: int, core: int) -> list[Any]:
         ("MatMul", ["qp", "kc"], "s2", {}), ("Softmax", ["s2"], "p2", {"axis": 3}), ("MatMul", ["p2", "vc"], "o2", {}),
         ("Concat", ["o1", "o2"], "o", {"axis": 2}),
     ]  # fmt: skip
+
+
+def rotary(tokens: int = 8, dim: int = 16) -> Graph:
+    """A product whose rows, but for the class token's, are rotated by pairs (EVA, DINOv3), and one that reads them."""
+    rank3 = {"steps": (1,) * 3}
+    half = (1, tokens, dim // 2, 1)
+    rows = [
+        ("MatMul", ["x", "w"], "t", {}),
+        ("Slice", ["t"], "cls", {"starts": (0, 0, 0), "shape": (1, 1, dim), **rank3}),
+        ("Slice", ["t"], "rest", {"starts": (0, 1, 0), "shape": (1, tokens, dim), **rank3}),
+        ("Reshape", ["rest"], "pairs", {"shape": (1, tokens, dim // 2, 2)}),
+        ("Slice", ["pairs"], "odd", {"starts": (0, 0, 0, 1), "shape": half, "steps": (1,) * 4}),
+        ("Slice", ["pairs"], "even", {"starts": (0, 0, 0, 0), "shape": half, "steps": (1,) * 4}),
+        ("Neg", ["odd"], "minus", {}),
+        ("Concat", ["minus", "even"], "turned", {"axis": 3}),
+        ("Reshape", ["turned"], "back", {"shape": (1, tokens, dim)}),
+        ("Mul", ["rest", "cos"], "a", {}),
+        ("Mul", ["back", "sin"], "b", {}),
+        ("Add", ["a", "b"], "rotated", {}),
+        ("Concat", ["cls", "rotated"], "all", {"axis": 1}),
+        ("MatMul", ["all", "u"], "y", {}),
+    ]
+    c = {
+        "w": weights(dim, dim),
+        "u": weights(dim, dim),
+        "cos": weights(tokens, dim),
+        "sin": weights(tokens, dim),
+    }
+    return build(rows, {"x": (1, tokens + 1, dim)}, c, ["y"])

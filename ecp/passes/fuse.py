@@ -6,6 +6,8 @@ checked like any other. Views stay outside as index maps, except those between t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ecp.ir.graph import Graph, Node
 from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.regions import Finder, Region
@@ -23,12 +25,15 @@ def fuse(graph: Graph, *, fuse: bool = True, eliminate: bool = True) -> Graph:
     """
     finder = Finder(graph, through_views=eliminate)
     regions: list[Region] = []
+    absorbed: set[str] = set()
     if fuse:
         regions += _attentions(finder)
     regions += _anchors(finder, fuse)
     regions += _elementwise(finder, fuse)
     if fuse:
         regions = _absorb_producers(finder, regions)
+        if eliminate:
+            regions, absorbed = _join_with_slices(finder, regions)
     if not eliminate:
         regions += [
             Region("copy", [n], n.outputs[0], "elimination is off") for n in graph.nodes if is_view(n)
@@ -38,6 +43,7 @@ def fuse(graph: Graph, *, fuse: bool = True, eliminate: bool = True) -> Graph:
     if fuse:
         fused = _merge_attention(graph, fused)
     inside = {n.outputs[0] for r in regions for n in r.nodes if not is_view(n)}
+    inside |= absorbed | {r.output for r in regions}
     copies = {r.nodes[0].outputs[0] for r in regions if r.kind == "copy"}
     views = [n for n in graph.nodes if n.outputs[0] not in inside | copies]
     defined = [*graph.inputs, *graph.constants]
@@ -154,6 +160,57 @@ def _absorb_producers(finder: Finder, regions: list[Region]) -> list[Region]:
         target[0].nodes = [*region.nodes, *target[0].nodes]
         gone.add(id(region))
     return [r for r in regions if id(r) not in gone]
+
+
+def _join_with_slices(finder: Finder, regions: list[Region]) -> tuple[list[Region], set[str]]:
+    """Compute a Concat of map regions and of slices of stored values in one launch: a slice alone would be a copy.
+
+    So rotary embeddings, which pair slices of a row and leave the class token as it is, move nothing without
+    computing. Second result: values between a region and its Concat, which are inside the launch now.
+    """
+    graph, maps = finder.graph, {r.output: r for r in regions if r.kind == "map"}
+    made, absorbed = graph.producers(), set[str]()
+    for concat in (n for n in graph.nodes if n.op == "Concat"):
+        parts = list(dict.fromkeys(p for p in concat.inputs if p not in graph.constants))
+        chains = {p: _behind_views(finder, made, p) for p in parts}
+        own = {
+            p: (source, views)
+            for p, (source, views) in chains.items()
+            if source in maps and views is not None
+        }
+        rest = [p for p in parts if p not in own]
+        sources = {source for source, _ in own.values()}
+        if not own or len(sources) != len(own) or not rest or not all(_is_sliced(made, p) for p in rest):
+            continue
+        joined, *others = (maps.pop(source) for source in sources)
+        between = [n for _, views in own.values() for n in views or ()]
+        joined.nodes = [*joined.nodes, *(n for r in others for n in r.nodes), *between, concat]
+        joined.output = concat.output
+        maps[concat.output] = joined
+        regions = [r for r in regions if not any(r is other for other in others)]
+        absorbed |= {n.output for n in between}
+    return regions, absorbed
+
+
+def _behind_views(finder: Finder, made: Mapping[str, Node], value: str) -> tuple[str, list[Node] | None]:
+    """(value behind bijective views, the views from it on); None for views where anyone else reads on the way."""
+    views: list[Node] = []
+    alone = True
+    while True:
+        alone = alone and len(finder.users.get(value, [])) == 1 and value not in finder.graph.outputs
+        node = made.get(value)
+        if node is None or node.op not in BIJECTIVE:
+            return value, views[::-1] if alone else None
+        views.append(node)
+        value = node.inputs[0]
+
+
+def _is_sliced(made: Mapping[str, Node], value: str) -> bool:
+    """Whether ``value`` is a view that no launch could write in place: of more elements than it has, say."""
+    node = made.get(value)
+    while node is not None and node.op in BIJECTIVE:
+        node = made.get(node.inputs[0])
+    return node is not None and is_view(node) and node.op != "Concat"
 
 
 def _output_copies(graph: Graph, regions: list[Region]) -> list[Region]:

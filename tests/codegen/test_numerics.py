@@ -16,7 +16,7 @@ from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
 from tests.codegen.conftest import cases, largest_error
 from tests.codegen.test_conv import NO_PAD, chain, group_norm, tokens
-from tests.graphs import build, vit_block, weights
+from tests.graphs import build, rotary, vit_block, weights
 
 CONV = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "group": 1}
 
@@ -104,7 +104,7 @@ GRAPHS: dict[str, Graph] = {
     "reduce max": row("ReduceMax", {"axes": (2,), "keepdims": 1}, (3, 4, 19)),
     "average pool": row("AveragePool", {"kernel": (3, 3), "strides": (1, 1), "pads": (1,) * 4, "dilations": (1, 1), "shape": (6, 6), "count_include_pad": 0}, (1, 4, 6, 6)),
     "cumsum": row("CumSum", {"axis": 1, "exclusive": 0, "reverse": 0}, (2, 9)),
-    "biased attention": biased_attention(), "shifted windows": shifted_windows(),
+    "rotary": rotary(), "rotary wide": rotary(5, 64), "biased attention": biased_attention(), "shifted windows": shifted_windows(),
     "block": vit_block(tokens=21, dim=64, heads=2), "cp block": vit_block(tokens=21, dim=64, heads=2, core=9),
 }  # fmt: skip
 

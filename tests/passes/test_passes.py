@@ -15,7 +15,7 @@ from ecp.passes.fuse import fuse
 from ecp.passes.memory import Lifetime, check, plan
 from ecp.passes.rewrite import is_view
 from ecp.passes.storage import add_concat_copies, place
-from tests.graphs import build, vit_block, weights
+from tests.graphs import build, rotary, vit_block, weights
 
 PASSES: list[Callable[[Graph], Graph]] = [canonicalize, fuse, add_concat_copies]
 
@@ -84,7 +84,7 @@ def written_out_gelu(spelling: str = "x, half", half: float = 0.5, shared: bool 
 
 GRAPHS = {
     "block": vit_block, "cp": lambda: vit_block(core=5), "class_token": class_token, "rolled": rolled,
-    "norm": written_out_norm,
+    "norm": written_out_norm, "rotary": rotary,
 }  # fmt: skip
 
 
@@ -174,6 +174,16 @@ def test_shared_concat_part_is_copied_with_its_reason() -> None:
     placed = place(fuse(canonicalize(graph)))
     reasons = [n.attrs["reason"] for n in placed.graph.nodes if n.op == "Fused" and n.attrs["kind"] == "copy"]
     assert reasons and all("two Concats" in r or "read elsewhere" in r for r in reasons)
+
+
+def test_rotary_embeddings_only_compute() -> None:
+    """Slices that are parts of a Concat are read by the launch that computes the other part: four launches, no copy."""
+    placed = place(fuse(canonicalize(rotary())))
+    kinds = [n.attrs["kind"] for n in placed.graph.nodes if n.op == "Fused"]
+    assert kinds == ["matmul", "map", "map", "matmul"]
+    kept = fuse(canonicalize(rotary()), eliminate=False)
+    verify(kept)
+    assert sum(n.attrs["kind"] == "copy" for n in kept.nodes if n.op == "Fused") >= 7
 
 
 def test_attention_input_is_stored_head_by_head() -> None:
