@@ -12,6 +12,9 @@ import numpy as np
 from ecp.frontend.convert_layout import emit_gather
 from ecp.frontend.registry import NodeContext, converter
 
+# With fewer channels than a vector holds, rows are the better columns.
+CHANNELS = 16
+
 
 @converter("Upsample")
 def upsample(c: NodeContext) -> str:
@@ -159,12 +162,24 @@ def _weights(spec: _Spec, where: np.ndarray, old: int, scale: float) -> np.ndarr
 
 
 def _along(c: NodeContext, value: str, axis: int, weights: np.ndarray) -> str:
-    """Multiply one axis by a [new, old] matrix; the last two axes need no transpose."""
+    """Multiply one axis by a [new, old] matrix; the last two axes need no transpose.
+
+    Of a map with many channels these are the columns of the product, as convolutions around it store them.
+    """
     shape = c.shape(value)
     if c.type(value).dtype not in ("float32", "float64", "float16"):
         raise c.unsupported(f"interpolating {c.type(value).dtype}")
+    if len(shape) == 4 and axis >= 2 and shape[1] >= CHANNELS:
+        last = c.transpose(value, (0, 2, 3, 1))
+        return c.transpose(_along_inner(c, last, axis - 1, weights), (0, 3, 1, 2))
     if axis == len(shape) - 1:
         return c.emit("MatMul", value, c.add_const(weights.T, like=value))
+    return _along_inner(c, value, axis, weights)
+
+
+def _along_inner(c: NodeContext, value: str, axis: int, weights: np.ndarray) -> str:
+    """:func:`_along` an axis that is not the last: those after it are columns."""
+    shape = c.shape(value)
     lead, tail = shape[:axis], math.prod(shape[axis + 1 :])
     flat = c.reshape(value, (*lead, shape[axis], tail))
     out = c.emit("MatMul", c.add_const(weights, like=value), flat)
