@@ -12,7 +12,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,9 @@ class RunFolder:
 
         Raises :class:`RecordError` when the record (or any further one) cannot be written.
         """
-        line = record.to_json().encode() + b"\n"
+        # Others read records: files under the home of whoever measured are told as a shell takes them anywhere.
+        told = replace(record, reason=record.reason.replace(f"{Path.home()}/", "~/"))
+        line = told.to_json().encode() + b"\n"
         try:
             self._write(line)
         except OSError as error:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.conv_cut import Geometry
-from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.kernel import C_STORAGE, Kernel, Launch
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
@@ -133,7 +133,7 @@ class _Depthwise:
         self.filters = buffer.dtype
         pointer, reader = k.argument(buffer.name, buffer.dtype), Reader(self.env, k, self.vec)
         first = reader.index(_channel(self.channels, self.vec))
-        k.emit(f"const __global {_ctype(buffer.dtype)}* w = {pointer} + {first};")
+        k.emit(f"const __global {C_STORAGE[buffer.dtype]}* w = {pointer} + {first};")
         bias = reader.read(c.bias, [self._channels()]) if c.bias else "0.0f"
         k.emit(f"const float{self.vec} bias = {bias};")
 
@@ -149,7 +149,7 @@ class _Depthwise:
         k.emit(f"const int high = min({window}, ({g.shape[2]} - top + {dilation - 1}) / {dilation});")
         pointer = k.argument(s.buffer, s.dtype)
         place = f"{Reader(self.env, k).index(s.place)} + image*{s.image} + top*{s.row}"
-        k.emit(f"const __global {_ctype(s.dtype)}* from = {pointer} + ({place});")
+        k.emit(f"const __global {C_STORAGE[s.dtype]}* from = {pointer} + ({place});")
         for block in _blocks(g):
             loop = f"for (int b = 0; b < {block.repeat}; ++b)" if block.repeat > 1 else ""
             with k.block(loop):
@@ -194,10 +194,6 @@ class _Depthwise:
         coords = [var("image", g.out[0]), self._channels(), var("y", g.out[2]), var("x", g.out[3])]
         result, at = forward(reader, c.tail, c.anchor.output, name, coords)
         reader.store(c.value, at, result)
-
-
-def _ctype(dtype: str) -> str:
-    return {"float32": "float", "float16": "half"}[dtype]
 
 
 def _uses(g: Geometry, count: int, column: int) -> Iterator[tuple[int, int]]:

@@ -179,7 +179,7 @@ def _join_with_slices(finder: Finder, regions: list[Region]) -> tuple[list[Regio
             if source in maps and views is not None
         }
         rest = [p for p in parts if p not in own]
-        sources = {source for source, _ in own.values()}
+        sources = list(dict.fromkeys(source for source, _ in own.values()))
         if not own or len(sources) != len(own) or not rest or not all(_is_sliced(made, p) for p in rest):
             continue
         joined, *others = (maps.pop(source) for source in sources)
@@ -206,7 +206,7 @@ def _behind_views(finder: Finder, made: Mapping[str, Node], value: str) -> tuple
 
 
 def _is_sliced(made: Mapping[str, Node], value: str) -> bool:
-    """Whether ``value`` is a view that no launch could write in place: of more elements than it has, say."""
+    """Whether ``value`` is a view of some of a stored value's elements, which its launch writes elsewhere."""
     node = made.get(value)
     while node is not None and node.op in BIJECTIVE:
         node = made.get(node.inputs[0])

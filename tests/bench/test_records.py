@@ -44,6 +44,12 @@ def test_what_is_written_is_read(run: RunFolder) -> None:
     assert result.records == written and result.findings == []
 
 
+def test_the_home_of_whoever_measured_is_not_told(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    run.append(record(0, status="failed", reason="no /home/someone/.cache/m.onnx", samples_ms=[]))
+    assert [r.reason for r in read_records(run.records_path).records] == ["no ~/.cache/m.onnx"]
+
+
 def test_no_file_is_no_records(tmp_path: Path) -> None:
     assert read_records(tmp_path / "none.jsonl").records == []
 
