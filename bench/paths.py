@@ -21,9 +21,6 @@ def cache_dir(*parts: str) -> Path:
 
 
 def devices_file() -> Path:
-    """devices.yaml: ``ECP_BENCH_DEVICES``, else the checkout's, else the copy inside the installed wheel."""
+    """devices.yaml: ``ECP_BENCH_DEVICES``, else the checkout's."""
     asked = os.environ.get("ECP_BENCH_DEVICES")
-    if asked:
-        return Path(asked)
-    checkout = PACKAGE.parent / "devices.yaml"
-    return checkout if checkout.is_file() else PACKAGE / "devices.yaml"
+    return Path(asked) if asked else PACKAGE.parent / "devices.yaml"

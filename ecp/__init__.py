@@ -8,4 +8,6 @@ from ecp.compiler import compile_onnx as compile
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.session import Session
 
-__all__ = ["Bundle", "Session", "compile"]
+__version__ = "0.1.0"
+
+__all__ = ["Bundle", "Session", "__version__", "compile"]

@@ -1,4 +1,4 @@
-"""``python -m ecp``: compile, explain and run models."""
+"""``ecp`` or ``python -m ecp``: compile, explain and run models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from rich.table import Table
 import ecp
 from ecp.errors import EcpError, UsageError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=__doc__,
+)
 out = Console()
 
 Precision = Annotated[str, typer.Option(help="fp32, or fp16 (half storage, float accumulation)")]
@@ -26,6 +31,21 @@ Arithmetic = Annotated[
 Device = Annotated[str, typer.Option(help="local, local-cpu, local-pocl, local-gpu or local-rusticl")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for programs instead of a table")]
 Dim = Annotated[list[str] | None, typer.Option(help="value of a dynamic dimension, e.g. --dim batch=1")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"ecp {ecp.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and stop")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(epilog="Example: python -m ecp compile vit.onnx --device local -o vit.bundle")
