@@ -102,6 +102,34 @@ def test_core_set_from_a_file_is_named_by_the_file(tmp_path, capsys):
     assert "or the path of a core-order JSON" in capsys.readouterr().err
 
 
+def test_an_arm_stopped_in_the_middle_goes_on_bit_for_bit(tmp_path, capsys, monkeypatch):
+    """Seven steps a call: the arms of a study that was stopped again and again are those of one that was not."""
+    sets = [part for item in TINY for part in ("--set", item)]
+    command = ["train-study", *sets, "--ratios", "0.5", "--cores", "centre", "--seeds", "2", "--epochs", "3"]
+    command += ["--head-std", "0.02"]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    whole = [json.loads(line) for line in (tmp_path / "whole/arms.jsonl").read_text().splitlines()]
+    assert whole[0]["loss"] != whole[2]["loss"] and whole[0]["steps"] > 7
+    calls = 0
+
+    def due(self):
+        nonlocal calls
+        calls += 1
+        return calls % 8 == 0
+
+    monkeypatch.setattr("ecp.model.training.study.Pause.due", due)
+    out = tmp_path / "pieces"
+    stops = 0
+    while not (out / "arms.jsonl").exists() or len((out / "arms.jsonl").read_text().splitlines()) < 4:
+        assert main([*command, "--minutes", "9", "--out", str(out)]) == 0
+        stops += "goes on from there" in capsys.readouterr().err
+        assert stops < 30
+    pieces = [json.loads(line) for line in (out / "arms.jsonl").read_text().splitlines()]
+    assert stops >= 4 and not (out / "arm.safetensors").exists()
+    for key in ("core", "seed", "hits", "loss", "steps"):
+        assert [a[key] for a in pieces] == [a[key] for a in whole]
+
+
 def test_bad_usage(tmp_path, capsys):
     assert main(["train-study", "--report-only", "--out", str(tmp_path)]) == 2
     assert main(["train-study", "--cores", "gradcam", "--out", str(tmp_path)]) == 2

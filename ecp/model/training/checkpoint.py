@@ -7,6 +7,7 @@ last complete checkpoint.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,19 @@ class Progress:
     scaler: dict[str, Any]
 
 
-def save(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write atomically."""
+def save(
+    path: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    extra: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write atomically; ``extra`` tensors come back from :func:`extras`."""
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    tensors |= {f"extra.{k}": v.detach().cpu().contiguous() for k, v in (extra or {}).items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
@@ -53,6 +61,12 @@ def read_progress(path: Path) -> Progress:
         raise UsageError(
             f"{path}: not a checkpoint of this project ({type(error).__name__}: {error})"
         ) from error
+
+
+def extras(path: Path) -> dict[str, torch.Tensor]:
+    """The ``extra`` tensors of a checkpoint."""
+    with safe_open(path, framework="pt") as file:
+        return {n[6:]: file.get_tensor(n) for n in file.keys() if n.startswith("extra.")}  # noqa: SIM118 - no dict
 
 
 def model_state(path: Path) -> dict[str, torch.Tensor]:

@@ -9,9 +9,11 @@ so arms of one seed differ in nothing but their core set.
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from torch.nn import functional
 
 from ecp.model.convert import to_ecp
 from ecp.model.graph import CorePeripheryGraph
+from ecp.model.training.checkpoint import Progress, extras, read_progress, restore, save
 from ecp.model.training.optim import adamw, cosine, set_lr
 
 
@@ -38,6 +41,9 @@ class Budget:
     clip: float = 1.0
     crop: tuple[float, float] = (0.5, 1.0)
     image: int = 196
+    head_std: float = (
+        0.0  # standard deviation of a seed's own initial head; 0: every seed starts with the model's
+    )
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,22 @@ class Arm:
     core: str
     ranking: Sequence[int]
     seed: int
+
+
+class Paused(Exception):
+    """An arm stopped at its deadline; its checkpoint holds where it stands."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Where an arm keeps its state while it runs, and when (``time.monotonic``) it has to stop, if ever."""
+
+    checkpoint: Path
+    deadline: float | None = None
+
+    def due(self) -> bool:
+        """Whether the arm has to stop now."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
 
 class Study:
@@ -109,18 +131,28 @@ class Study:
             self._pixels(images), grid, padding_mode="reflection", align_corners=False
         )
 
-    def _start(self, arm: Arm) -> None:
+    def _start(self, arm: Arm, budget: Budget) -> None:
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
                 value.copy_(self.initial[name])
+            if budget.head_std:
+                drawn = torch.Generator().manual_seed(arm.seed)
+                weight = self.model.head.weight
+                weight.copy_(torch.randn(weight.shape, generator=drawn) * budget.head_std)
             patches = int(self.model.patch_embed.num_patches)
             graph = CorePeripheryGraph.build(patches, arm.ratio, arm.ranking)
             prefix = int(self.model.num_prefix_tokens)
             self.mask.copy_(torch.from_numpy(graph.token_mask(prefix, raster=True)))
 
-    def fit(self, arm: Arm, budget: Budget, indices: torch.Tensor | None = None) -> list[float]:
-        """Fine-tune from the initial state on the training images (or ``indices`` of them); the losses."""
-        self._start(arm)
+    def fit(
+        self, arm: Arm, budget: Budget, indices: torch.Tensor | None = None, pause: Pause | None = None
+    ) -> list[float]:
+        """Fine-tune from the initial state on the training images (or ``indices`` of them); the losses.
+
+        With ``pause``, an arm that was stopped goes on at its checkpoint, bit for bit as if it had not been; raises
+        :class:`Paused` when its deadline comes.
+        """
+        self._start(arm, budget)
         pool = torch.arange(len(self.train.labels), device=self.device) if indices is None else indices
         generator = torch.Generator(self.device).manual_seed(1000 + arm.seed)
         steps = max(1, int(budget.epochs * len(pool)) // budget.batch)
@@ -133,22 +165,65 @@ class Study:
         optimizer = adamw(
             self.model, budget.lr, budget.weight_decay, budget.head_lr_scale, fused=self.device.type == "cuda"
         )
-        losses = []
-        for step in range(steps):
+        losses = self._restored(arm, budget, optimizer, generator, pause)
+        for step in range(len(losses), steps):
+            if pause is not None and pause.due():
+                self._keep(arm, budget, optimizer, generator, losses, pause.checkpoint)
+                raise Paused
             set_lr(optimizer, cosine(step, steps, int(budget.warmup * steps), budget.min_lr / budget.lr))
             chosen = order[step * budget.batch : (step + 1) * budget.batch]
-            images = self._augment(self.train.images[chosen], budget, generator)
-            loss = functional.cross_entropy(
-                self._logits(images).float(),
-                self.train.labels[chosen],
-                label_smoothing=budget.label_smoothing,
-            )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), budget.clip)
-            optimizer.step()
-            losses.append(loss.detach())
+            losses.append(self._step(chosen, budget, optimizer, generator))
         return [float(x) for x in torch.stack(losses).cpu()]
+
+    def _step(
+        self,
+        chosen: torch.Tensor,
+        budget: Budget,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        images = self._augment(self.train.images[chosen], budget, generator)
+        loss = functional.cross_entropy(
+            self._logits(images).float(), self.train.labels[chosen], label_smoothing=budget.label_smoothing
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), budget.clip)
+        optimizer.step()
+        return loss.detach()
+
+    def _keep(
+        self,
+        arm: Arm,
+        budget: Budget,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        losses: list[torch.Tensor],
+        path: Path,
+    ) -> None:
+        extra = {"generator": generator.get_state()}
+        if losses:
+            extra["losses"] = torch.stack(losses)
+        progress = Progress(len(losses), _identity(arm, budget), "", {}, [], {})
+        save(path, self.model, optimizer, progress, extra)
+
+    def _restored(
+        self,
+        arm: Arm,
+        budget: Budget,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        pause: Pause | None,
+    ) -> list[torch.Tensor]:
+        """The losses so far, with weights, optimiser and random state put back; none at an arm's beginning."""
+        if pause is None or not pause.checkpoint.exists():
+            return []
+        if read_progress(pause.checkpoint).config != _identity(arm, budget):
+            return []  # of another arm: it is written over when this one has to stop
+        restore(pause.checkpoint, self.model, optimizer)
+        kept = extras(pause.checkpoint)
+        generator.set_state(kept["generator"])
+        return list(kept["losses"].to(self.device)) if "losses" in kept else []
 
     @torch.no_grad()
     def correct(self, split: Split, budget: Budget, batch: int = 512) -> np.ndarray:
@@ -162,10 +237,13 @@ class Study:
             hits.append(self._logits(images)[: len(part)].argmax(1) == labels)
         return torch.cat(hits).cpu().numpy()
 
-    def run(self, arm: Arm, budget: Budget) -> dict[str, Any]:
-        """Fine-tune and test one arm; a record with top-1 in percent, the loss curve and per-image hits."""
+    def run(self, arm: Arm, budget: Budget, pause: Pause | None = None) -> dict[str, Any]:
+        """Fine-tune and test one arm; a record with top-1 in percent, the loss curve and per-image hits.
+
+        ``seconds`` are those of this process: an arm that was paused has spent more.
+        """
         begin = time.perf_counter()
-        losses = self.fit(arm, budget)
+        losses = self.fit(arm, budget, pause=pause)
         hits = self.correct(self.test, budget)
         thinned = losses[:: max(1, len(losses) // 50)]
         return {
@@ -186,6 +264,14 @@ class Study:
     def state(self, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
         """The weights of the last arm in raster order: load them into a dense timm model, then convert."""
         return {k: v.detach().to(dtype).cpu() for k, v in self.model.state_dict().items()}
+
+
+def _identity(arm: Arm, budget: Budget) -> dict[str, Any]:
+    """What makes an arm that arm, as JSON gives it back."""
+    known: dict[str, Any] = json.loads(
+        json.dumps({"arm": asdict(arm), "budget": asdict(budget)}, default=list)
+    )
+    return known
 
 
 def unpack_hits(record: dict[str, Any]) -> np.ndarray:
