@@ -15,9 +15,10 @@ from ecp.errors import UnsupportedOperatorError
 
 Args = list[str]
 
-# Rational approximation of erf on [-4, 4] (Cody-type, as in Eigen).
+# Rational approximation of erf on [-4, 4] (Cody-type, as in Eigen). Clamped by select: clamp may drop a NaN.
 ERF = """{T} ecp_erf_{T}({T} x) {{
-  x = clamp(x, ({T})(-4.0f), ({T})(4.0f));
+  x = select(x, ({T})(-4.0f), x < ({T})(-4.0f));
+  x = select(x, ({T})(4.0f), x > ({T})(4.0f));
   const {T} s = x * x;
   {T} p = fma(s, ({T})(-2.72614225801306e-10f), ({T})(2.77068142495902e-08f));
   p = fma(p, s, ({T})(-2.10102402082508e-06f)); p = fma(p, s, ({T})(-5.69250639462346e-05f));
@@ -92,6 +93,28 @@ def sigmoid(kernel: Any, ctype: str) -> str:
     return kernel.helper(f"ecp_sigmoid_{ctype}", text)
 
 
+# The larger or smaller of two, NaN where either is: fmax and fmin would drop it. As many instructions as theirs on x86,
+# whose own maximum gives one fixed operand where either is NaN.
+EXTREME = """{T} {name}({T} a, {T} b) {{
+  return {text};
+}}
+"""
+
+
+def extreme(kernel: Any, op: str, ctype: str) -> str:
+    """Name of the helper for the larger (``op`` ``>``) or the smaller (``<``) of two ``ctype``, NaN where either is."""
+    name = f"ecp_{'larger' if op == '>' else 'smaller'}_{ctype}"
+    text = choose(ctype, f"b {op} a {'|' if ctype[-1].isdigit() else '||'} b != b", "b", "a")
+    return kernel.helper(name, EXTREME.format(T=ctype, name=name, text=text))
+
+
+# Comparisons, one instruction each on x86, keep a NaN, which is neither below nor above; clamp may drop it.
+CLIP = """{T} ecp_clip_{T}({T} x, {T} low, {T} high) {{
+  x = x < low ? low : x;
+  return x > high ? high : x;
+}}
+"""
+
 HALF = """{T} ecp_half_{T}({T} x) {{
   ushort h[{N}];
   vstore_half{W}(x, 0, (half*)h);
@@ -141,17 +164,29 @@ def _infix(op: str) -> Callable[[Any, str, Args, Mapping[str, Any]], str]:
     return lambda k, t, a, attrs: f"{a[0]} {op} {a[1]}"
 
 
+def _extreme(op: str) -> Callable[[Any, str, Args, Mapping[str, Any]], str]:
+    return lambda k, t, a, attrs: f"{extreme(k, op, t)}(({t})({a[0]}), ({t})({a[1]}))"
+
+
+def _positive(t: str, x: str, otherwise: str) -> str:
+    """``x`` where it is above 0."""
+    return choose(t, f"{x} > 0.0f", x, otherwise)
+
+
 def _call2(name: str) -> Callable[[Any, str, Args, Mapping[str, Any]], str]:
     return lambda k, t, a, attrs: f"{name}(({t})({a[0]}), ({t})({a[1]}))"
 
 
 def _clip(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
-    text = f"({t})({a[0]})"
-    if attrs["min"] is not None:
-        text = f"fmax({text}, ({t})({_number(attrs['min'])}))"
-    if attrs["max"] is not None:
-        text = f"fmin({text}, ({t})({_number(attrs['max'])}))"
-    return text
+    low, high = (attrs[n] if attrs[n] is None else _number(attrs[n]) for n in ("min", "max"))
+    if low is None or high is None:
+        op, bound = ("<", low) if high is None else (">", high)
+        return a[0] if bound is None else choose(t, f"{a[0]} {op} {bound}", bound, a[0])
+    return _clamped(k, t, a[0], low, high)
+
+
+def _clamped(k: Any, t: str, x: str, low: str, high: str) -> str:
+    return f"{k.helper(f'ecp_clip_{t}', CLIP.format(T=t))}({x}, ({t})({low}), ({t})({high}))"
 
 
 def _mod(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
@@ -166,7 +201,7 @@ def _mod(k: Any, t: str, a: Args, attrs: Mapping[str, Any]) -> str:
 
 FLOAT: dict[str, Callable[[Any, str, Args, Mapping[str, Any]], str]] = {
     "Add": _infix("+"), "Sub": _infix("-"), "Mul": _infix("*"), "Div": _infix("/"), "Pow": _call2("pow"),
-    "Min": _call2("fmin"), "Max": _call2("fmax"), "And": _infix("*"), "Or": _call2("fmax"),
+    "Min": _extreme("<"), "Max": _extreme(">"), "And": _infix("*"), "Or": _call2("fmax"),
     "Xor": lambda k, t, a, attrs: f"fabs({a[0]} - {a[1]})",
     "Mod": _mod,
     "Equal": _compare("=="), "Greater": _compare(">"), "GreaterOrEqual": _compare(">="),
@@ -175,14 +210,17 @@ FLOAT: dict[str, Callable[[Any, str, Args, Mapping[str, Any]], str]] = {
     "Exp": lambda k, t, a, attrs: f"exp({a[0]})", "Erf": lambda k, t, a, attrs: f"{erf(k, t)}({a[0]})",
     "Sigmoid": lambda k, t, a, attrs: f"{sigmoid(k, t)}({a[0]})",
     "Abs": _unary("fabs({x})"), "Neg": _unary("-({x})"), "Sqrt": _unary("sqrt({x})"), "Log": _unary("log({x})"),
-    "Tanh": _unary("tanh({x})"), "Relu": _unary("fmax({x}, ({T})(0.0f))"), "Not": _unary("(1.0f-({x}))"),
+    "Tanh": _unary("tanh({x})"), "Not": _unary("(1.0f-({x}))"),
+    # A comparison keeps NaN and is one instruction on x86 (max of 0 and x in this order), where fmax is three.
+    "Relu": lambda k, t, a, attrs: choose(t, f"{a[0]} < 0.0f", "0.0f", a[0]),
     "LeakyRelu": lambda k, t, a, attrs: choose(t, f"{a[0]} >= 0.0f", a[0], f"{_number(attrs['alpha'])} * {a[0]}"),
-    "Elu": lambda k, t, a, attrs: choose(t, f"{a[0]} > 0.0f", a[0], f"{_number(attrs['alpha'])} * expm1(fmin({a[0]}, ({t})(0.0f)))"),
-    "Celu": lambda k, t, a, attrs: f"fmax({a[0]}, ({t})(0.0f)) + fmin(({t})(0.0f), {_number(attrs['alpha'])}*expm1(fmin({a[0]}, ({t})(0.0f))/{_number(attrs['alpha'])}))",
-    "Selu": lambda k, t, a, attrs: f"{_number(attrs['gamma'])}*" + choose(t, f"{a[0]} > 0.0f", a[0], f"{_number(attrs['alpha'])} * expm1(fmin({a[0]}, ({t})(0.0f)))"),
+    "Elu": lambda k, t, a, attrs: _positive(t, a[0], f"{_number(attrs['alpha'])} * expm1({a[0]})"),
+    "Celu": lambda k, t, a, attrs: _positive(t, a[0], f"{_number(attrs['alpha'])} * expm1({a[0]} / {_number(attrs['alpha'])})"),
+    "Selu": lambda k, t, a, attrs: f"{_number(attrs['gamma'])}*" + _positive(t, a[0], f"{_number(attrs['alpha'])} * expm1({a[0]})"),
     "ThresholdedRelu": lambda k, t, a, attrs: choose(t, f"{a[0]} > {_number(attrs['alpha'])}", a[0], "0.0f"),
-    "HardSigmoid": _unary("clamp({alpha}*{x}+{beta}, ({T})(0.0f), ({T})(1.0f))"),
+    "HardSigmoid": lambda k, t, a, attrs: _clamped(k, t, f"{_number(attrs['alpha'])}*{a[0]}+{_number(attrs['beta'])}", "0.0f", "1.0f"),
     "HardSwish": _unary("({x})*clamp({x}/6.0f+0.5f, ({T})(0.0f), ({T})(1.0f))"),
+    "Sign": lambda k, t, a, attrs: choose(t, f"{a[0]} > 0.0f", "1.0f", choose(t, f"{a[0]} < 0.0f", "-1.0f", a[0])),
     "Softplus": _unary("(fmax({x}, ({T})(0.0f))+log1p(exp(-fabs({x}))))"),
     "Mish": _unary("({x})*tanh(fmax({x}, ({T})(0.0f))+log1p(exp(-fabs({x}))))"),
     "Softsign": _unary("({x})/(1.0f+fabs({x}))"),
@@ -190,7 +228,7 @@ FLOAT: dict[str, Callable[[Any, str, Args, Mapping[str, Any]], str]] = {
     **{n: _unary(f"{c}({{x}})") for n, c in {
         "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "asin", "Acos": "acos", "Atan": "atan", "Sinh": "sinh",
         "Cosh": "cosh", "Asinh": "asinh", "Acosh": "acosh", "Atanh": "atanh", "Floor": "floor", "Ceil": "ceil",
-        "Round": "rint", "Sign": "sign"}.items()},
+        "Round": "rint"}.items()},
     "Reciprocal": _unary("1.0f/({x})"),
     "IsNaN": lambda k, t, a, attrs: choose(t, f"isnan({a[0]})", "1.0f", "0.0f"),
     "IsInf": lambda k, t, a, attrs: choose(t, f"isinf({a[0]})", choose(t, f"{a[0]} > 0.0f", f"{float(attrs['positive'])}f", f"{float(attrs['negative'])}f"), "0.0f"),

@@ -18,9 +18,10 @@ GELU = """float ecp_gelu(float x) {
 }
 """
 
-# erf(z) = 1 - 2 Phi(-sqrt(2) z), of the same form: largest error 1.4e-6.
+# erf(z) = 1 - 2 Phi(-sqrt(2) z), of the same form: largest error 1.4e-6. Bounded by a comparison, which
+# keeps a NaN (GELU ends with x itself, and may drop it on the way).
 ERF = """float ecp_erf_half(float z) {
-  const float a = fmin(fabs(z), 4.03f);
+  const float a = fabs(z) > 4.03f ? 4.03f : fabs(z);
   float q = fma(0.00025243929121643305f, a, -0.004252324346452951f), e;
   q = fma(q, a, 0.03203551843762398f); q = fma(q, a, -0.15068644285202026f);
   q = fma(q, a, -0.9177919030189514f); q = fma(q, a, -1.6279727220535278f) * a;

@@ -1,6 +1,6 @@
 
 __kernel __attribute__((reqd_work_group_size(8,1,1)))
-void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+void conv_d9cc1c05aa(__read_only image2d_t m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
   const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
@@ -62,7 +62,7 @@ void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1
     if (line0 < 50) {
       const float4 t17 = *(const __global float4*)(m2 + vec0*4);
       const float4 t18 = c0_0 + t17;
-      const float4 t19 = fmax(t18, (float4)(0.0f));
+      const float4 t19 = select((float4)(t18), (float4)(0.0f), t18 < 0.0f);
       const float4 t20 = t19;
       m3[(vec0*100+(line0/25)*200+(line0%25))] = t20.s0;
       m3[(vec0*100+(line0/25)*200+(line0%25)+25)] = t20.s1;
@@ -73,7 +73,7 @@ void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1
     if (line0 < 50) {
       const float4 t21 = *(const __global float4*)(m2 + vec1*4);
       const float4 t22 = c0_1 + t21;
-      const float4 t23 = fmax(t22, (float4)(0.0f));
+      const float4 t23 = select((float4)(t22), (float4)(0.0f), t22 < 0.0f);
       const float4 t24 = t23;
       m3[(vec1*100+(line0/25)*200+(line0%25))] = t24.s0;
       m3[(vec1*100+(line0/25)*200+(line0%25)+25)] = t24.s1;
@@ -87,7 +87,7 @@ void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1
     if (line1 < 50) {
       const float4 t25 = *(const __global float4*)(m2 + vec0*4);
       const float4 t26 = c1_0 + t25;
-      const float4 t27 = fmax(t26, (float4)(0.0f));
+      const float4 t27 = select((float4)(t26), (float4)(0.0f), t26 < 0.0f);
       const float4 t28 = t27;
       m3[(vec0*100+(line1/25)*200+(line1%25))] = t28.s0;
       m3[(vec0*100+(line1/25)*200+(line1%25)+25)] = t28.s1;
@@ -98,7 +98,7 @@ void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1
     if (line1 < 50) {
       const float4 t29 = *(const __global float4*)(m2 + vec1*4);
       const float4 t30 = c1_1 + t29;
-      const float4 t31 = fmax(t30, (float4)(0.0f));
+      const float4 t31 = select((float4)(t30), (float4)(0.0f), t30 < 0.0f);
       const float4 t32 = t31;
       m3[(vec1*100+(line1/25)*200+(line1%25))] = t32.s0;
       m3[(vec1*100+(line1/25)*200+(line1%25)+25)] = t32.s1;
@@ -112,7 +112,7 @@ void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1
     if (line2 < 50) {
       const float4 t33 = *(const __global float4*)(m2 + vec0*4);
       const float4 t34 = c2_0 + t33;
-      const float4 t35 = fmax(t34, (float4)(0.0f));
+      const float4 t35 = select((float4)(t34), (float4)(0.0f), t34 < 0.0f);
       const float4 t36 = t35;
       m3[(vec0*100+(line2/25)*200+(line2%25))] = t36.s0;
       m3[(vec0*100+(line2/25)*200+(line2%25)+25)] = t36.s1;
@@ -123,7 +123,7 @@ void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1
     if (line2 < 50) {
       const float4 t37 = *(const __global float4*)(m2 + vec1*4);
       const float4 t38 = c2_1 + t37;
-      const float4 t39 = fmax(t38, (float4)(0.0f));
+      const float4 t39 = select((float4)(t38), (float4)(0.0f), t38 < 0.0f);
       const float4 t40 = t39;
       m3[(vec1*100+(line2/25)*200+(line2%25))] = t40.s0;
       m3[(vec1*100+(line2/25)*200+(line2%25)+25)] = t40.s1;
@@ -137,7 +137,7 @@ void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1
     if (line3 < 50) {
       const float4 t41 = *(const __global float4*)(m2 + vec0*4);
       const float4 t42 = c3_0 + t41;
-      const float4 t43 = fmax(t42, (float4)(0.0f));
+      const float4 t43 = select((float4)(t42), (float4)(0.0f), t42 < 0.0f);
       const float4 t44 = t43;
       m3[(vec0*100+(line3/25)*200+(line3%25))] = t44.s0;
       m3[(vec0*100+(line3/25)*200+(line3%25)+25)] = t44.s1;
@@ -148,7 +148,7 @@ void conv_08a006b71e(__read_only image2d_t m0, __global const float* restrict m1
     if (line3 < 50) {
       const float4 t45 = *(const __global float4*)(m2 + vec1*4);
       const float4 t46 = c3_1 + t45;
-      const float4 t47 = fmax(t46, (float4)(0.0f));
+      const float4 t47 = select((float4)(t46), (float4)(0.0f), t46 < 0.0f);
       const float4 t48 = t47;
       m3[(vec1*100+(line3/25)*200+(line3%25))] = t48.s0;
       m3[(vec1*100+(line3/25)*200+(line3%25)+25)] = t48.s1;

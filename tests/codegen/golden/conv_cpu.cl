@@ -1,6 +1,6 @@
 
 __kernel __attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))
-void conv_c46f9ee032(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+void conv_c8251cd953(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
   const int item = get_global_id(0);
   const int block = item % 2;
@@ -158,7 +158,7 @@ void conv_c46f9ee032(__global const float* restrict m0, __global const float* re
         for (int v = 0; v < 1; ++v) {
           const float8 t1 = vload8(0, m2 + 0);
           const float8 t2 = vload8(i*1 + v, acc) + t1;
-          const float8 t3 = fmax(t2, (float8)(0.0f));
+          const float8 t3 = select((float8)(t2), (float8)(0.0f), t2 < 0.0f);
           const float8 t4 = t3;
           m3[((m/25)*200+(m%25))] = t4.s0;
           m3[((m/25)*200+(m%25)+25)] = t4.s1;

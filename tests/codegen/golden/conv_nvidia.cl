@@ -5,7 +5,7 @@ void ecp_copy16(uint to, const __global void* from, uint bytes) {
 #define ECP_WAIT(n) asm volatile("cp.async.wait_group " #n ";" ::: "memory")
 
 __kernel __attribute__((reqd_work_group_size(128,1,1)))
-void conv_21cf9fa170(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
+void conv_2fcf8c5108(__global const float* restrict m0, __global const float* restrict m1, __global const float* restrict m2, __global float* m3)
 {
   const int lid = get_local_id(0);
   const int column = get_group_id(0), block = get_group_id(1);
@@ -141,7 +141,7 @@ void conv_21cf9fa170(__global const float* restrict m0, __global const float* re
     if (line < 50) {
       const float4 t9 = *(const __global float4*)(m2 + vec*4);
       const float4 t10 = sum + t9;
-      const float4 t11 = fmax(t10, (float4)(0.0f));
+      const float4 t11 = select((float4)(t10), (float4)(0.0f), t10 < 0.0f);
       const float4 t12 = t11;
       m3[(vec*100+(line/25)*200+(line%25))] = t12.s0;
       m3[(vec*100+(line/25)*200+(line%25)+25)] = t12.s1;
