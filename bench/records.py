@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bench import archive
 from ecp.errors import EcpError, UsageError
 
 SCHEMA_VERSION = 1
@@ -108,7 +109,7 @@ def read_records(path: Path) -> ReadResult:
     """All readable records of one records.jsonl, in order; never raises for damaged content."""
     result = ReadResult()
     try:
-        raw = path.read_bytes()
+        raw = archive.read(path)
     except FileNotFoundError:
         return result
     except OSError as error:
@@ -163,6 +164,10 @@ class RunFolder:
 
     def open(self) -> None:
         """Prepare for appending: cut a half-written last line off and take the reserve."""
+        if archive.stored(self.records_path) not in (None, self.records_path):
+            raise UsageError(
+                f"{self.folder} is an archived run: its records are compressed, nothing is added to it"
+            )
         self.repair()
         with self.records_path.open("ab") as stream:
             os.fsync(stream.fileno())

@@ -217,20 +217,23 @@ def _done(out: Path) -> set[tuple[str, float, int]]:
 
 def _split(source: Source, device: Any) -> Any:
     """All images of a split as bytes of one size in device memory."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
     import torch
     from PIL import Image
 
     from ecp.model.training.study import Split
 
-    pixels = []
-    for image in source.images:
+    def pixels(image: Any) -> np.ndarray:
         if isinstance(image, np.ndarray):
-            pixels.append(image)
-        else:
-            with Image.open(image) as opened:
-                pixels.append(np.asarray(opened.convert("RGB")))
-    shapes = {p.shape for p in pixels}
+            return image
+        with Image.open(image) as opened:
+            return np.asarray(opened.convert("RGB"))
+
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+        found = list(pool.map(pixels, source.images))
+    shapes = {p.shape for p in found}
     if len(shapes) != 1:
         raise UsageError(f"a study needs images of one size, here are {len(shapes)} sizes: use train instead")
-    return Split(torch.from_numpy(np.stack(pixels)).to(device), torch.tensor(source.labels, device=device))
+    return Split(torch.from_numpy(np.stack(found)).to(device), torch.tensor(source.labels, device=device))

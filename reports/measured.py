@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench import archive
 from bench.records import BlockRecord, read_records
 from reports import trained, versus
 from reports.aggregate import aggregate, from_rows
@@ -125,7 +126,7 @@ def _load_run(path: Path) -> Run:
     records: list[BlockRecord] = []
     cells: list[Measured] = []
     by_key: dict[Key, Measured] = {}
-    for file in sorted(path.rglob("records.jsonl")):
+    for file in archive.record_files(path):
         result = read_records(file)
         records += result.records
         found, troubles = aggregate(result.records, path.name, _facts(file.parent / "run.json"))

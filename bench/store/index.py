@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from bench import validity
+from bench import archive, validity
 from bench.metrics import SOURCES, UNITS
 from bench.records import BlockRecord, iter_runs, read_records
 from bench.store.key import comparability
@@ -47,9 +47,9 @@ class Indexed:
 def fingerprint(folder: Path) -> str:
     """Hash of the run's files' sizes and times: cheap, and different after every append."""
     total = hashlib.sha256()
-    for name in ("run.json", "records.jsonl"):
-        path = folder / name
-        state = path.stat() if path.exists() else None
+    for name in ("run.json", archive.RECORDS):
+        path = archive.stored(folder / name)
+        state = path.stat() if path else None
         total.update(f"{name} {state and state.st_size} {state and state.st_mtime_ns}\n".encode())
     return total.hexdigest()
 
