@@ -163,6 +163,9 @@ class Reader:
             inner = arg if have == want else f"({want})({arg})"
             return f"{functions.round_to_half(self.kernel, want)}({inner})"
         narrow = integers.NARROW.get(target)
+        if have in ("float", "double") and want in integers.LEAST and source != "bool":
+            whole = integers.from_float(self.kernel, have, want, arg)
+            return f"({narrow})({whole})" if narrow else whole
         if have == want and (narrow is None or source == "bool"):
             return arg
         return f"({want})({narrow})({arg})" if narrow else f"({want})({arg})"

@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from ecp.codegen.functions import exp
+from ecp.codegen.functions import exp, extreme
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.long_norm import emit_long_norm
 from ecp.codegen.map import pick_width, storage_order, work_size
@@ -273,13 +273,12 @@ class _Rows:
         low, high = f"({ctype})(-INFINITY)", f"({ctype})(INFINITY)"
         if not floating:
             low, high = (self.reader.literal(limit, ctype) for limit in self._limits())
-        largest, smallest = ("fmax", "fmin") if floating else ("max", "min")
-        if op in ("ReduceMax", "MaxPool"):
-            acc = self._fold(out, low, lambda a, x: f"{largest}({a}, {x})", "top")
-            return self._across(acc, largest + "({}, {})")
-        if op == "ReduceMin":
-            acc = self._fold(out, high, lambda a, x: f"{smallest}({a}, {x})", "low")
-            return self._across(acc, smallest + "({}, {})")
+        if op in ("ReduceMax", "MaxPool", "ReduceMin"):
+            start, name = (high, "low") if op == "ReduceMin" else (low, "top")
+            acc = self._fold(out, start, lambda a, x: f"{self._extreme(ctype)}({a}, {x})", name)
+            if not self.lane_reduced or self.width == 1:
+                return acc
+            return self._across(acc, self._extreme("float") + "({}, {})")
         if op == "ReduceProd":
             acc = self._fold(out, f"({ctype})(1)", lambda a, x: f"{a} * {x}", "product")
             return self._across(acc, "({} * {})")
@@ -291,6 +290,13 @@ class _Rows:
         if op != "ReduceSum":
             raise UnsupportedOperatorError(f"reduction {op} has no kernel")
         return acc
+
+    def _extreme(self, ctype: str) -> str:
+        """Name of the function of the anchor's larger or smaller of two."""
+        smaller = self.anchor.op == "ReduceMin"
+        if ctype.startswith(("float", "double")):
+            return extreme(self.kernel, "<" if smaller else ">", ctype)
+        return "min" if smaller else "max"
 
     def _limits(self) -> tuple[float, float]:
         """The least and the greatest value of the source's dtype."""

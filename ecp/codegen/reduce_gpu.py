@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
 
-from ecp.codegen.functions import exp
+from ecp.codegen.functions import exp, extreme
 from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS, pick_width
 from ecp.codegen.planes_gpu import stored_in_planes
@@ -31,7 +31,7 @@ from ecp.passes.rewrite import is_view
 from ecp.passes.storage import Buffer
 
 SUMS = ("ReduceSum", "ReduceMean")
-ORDERS = {"ReduceMax": "fmax", "ReduceMin": "fmin"}
+ORDERS = {"ReduceMax": (">", "-INFINITY"), "ReduceMin": ("<", "INFINITY")}
 # Vectors of a row that one work-item keeps in registers.
 IN_REGISTERS = 16
 # Rows with this many vectors per work-group of a full device are normalised by two launches.
@@ -291,11 +291,9 @@ class _Rows:
             self._meet("sum", "total", "({} + {})")
             text = f"total / {self.length}.0f" if op == "ReduceMean" else "total"
         else:
-            call = ORDERS[op]
-            self._fold(
-                "end", "-INFINITY" if op == "ReduceMax" else "INFINITY", lambda a, x: f"{call}({a}, {x})"
-            )
-            self._meet("end", "total", call + "({}, {})")
+            order, start = ORDERS[op]
+            self._fold("end", start, lambda a, x: f"{extreme(k, order, self.f)}({a}, {x})")
+            self._meet("end", "total", extreme(k, order, "float") + "({}, {})")
             text = "total"
         with k.block("if (p == 0 && last > 0)"):
             scalar = GpuReader(self.env, k)

@@ -61,7 +61,10 @@ def _cumsum(env: Env, reader: Reader, anchor: Node, coords: list[Expr]) -> None:
 
 
 def _topk(env: Env, reader: Reader, anchor: Node, coords: list[Expr]) -> None:
-    """The element whose rank (larger elements, then earlier equals, come first) is the output's position."""
+    """The element whose rank (larger elements, then earlier equals, come first) is the output's position.
+
+    NaN is larger than any number, as in ONNX Runtime.
+    """
     k, source, attrs = reader.kernel, anchor.inputs[0], anchor.attrs
     axis, extent = attrs["axis"], env.graph.types[source].shape[attrs["axis"]]
     better = ">" if attrs["largest"] else "<"
@@ -70,7 +73,12 @@ def _topk(env: Env, reader: Reader, anchor: Node, coords: list[Expr]) -> None:
         k.emit("int rank = 0;")
         with k.block(f"for (int j = 0; j < {extent}; ++j)"):
             y = reader.read(source, [*coords[:axis], var("j", extent), *coords[axis + 1 :]])
-            k.emit(f"rank += {y} {better} {x} || ({y} == {x} && j < i);")
+            first, equal = f"{y} {better} {x}", f"{y} == {x}"
+            if compute_type(env.graph.types[source].dtype) in ("float", "double"):
+                nans = (f"isnan({y})", f"isnan({x})")
+                first += " || ({} && !{})".format(*(nans if attrs["largest"] else nans[::-1]))
+                equal = f"({equal} || ({nans[0]} && {nans[1]}))"
+            k.emit(f"rank += {first} || ({equal} && j < i);")
         with k.block(f"if (rank == {reader.index(coords[axis])})"):
             reader.store(anchor.outputs[0], coords, x)
             reader.store(anchor.outputs[1], coords, "i")

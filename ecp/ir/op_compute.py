@@ -197,12 +197,18 @@ def _arg_infer(attrs: Attrs, types: Any) -> tuple[Type, ...]:
 
 
 def _arg(fn: Callable[..., Any]) -> Callable[[Attrs, Any], tuple[np.ndarray, ...]]:
+    """As a walk along the axis finds it, from the first element on: a NaN is no better than any other, nor worse."""
+
     def evaluate(attrs: Attrs, args: Any) -> tuple[np.ndarray, ...]:
         (x,), axis = args, attrs["axis"]
+        best = fn(x, axis=axis, keepdims=True)
+        hit = x == best  # nowhere where the first element is NaN
+        out = hit.argmax(axis=axis, keepdims=True)
         if attrs["select_last_index"]:
-            out = x.shape[axis] - 1 - fn(np.flip(x, axis), axis=axis, keepdims=True)
-        else:
-            out = fn(x, axis=axis, keepdims=True)
+            last = x.shape[axis] - 1 - np.flip(hit, axis).argmax(axis=axis, keepdims=True)
+            out = np.where(hit.any(axis=axis, keepdims=True), last, out)
+        if x.dtype.kind == "f":
+            out = np.where(np.isnan(np.take(x, [0], axis=axis)), 0, out)
         return (np.asarray(out if attrs["keepdims"] else out.squeeze(axis), dtype=np.int64),)
 
     return evaluate
@@ -266,7 +272,7 @@ TABLE: list[OpInfo] = [
     *(_row(n, (1, 1), ("axes", "keepdims"), _reduce_infer, _reduce(f), "axes: tuple >= 0")
       for n, f in _REDUCTIONS.items()),
     *(_row(n, (1, 1), ("axis", "keepdims", "select_last_index"), _arg_infer, _arg(f), "int64 index")
-      for n, f in {"ArgMax": np.argmax, "ArgMin": np.argmin}.items()),
+      for n, f in {"ArgMax": np.fmax.reduce, "ArgMin": np.fmin.reduce}.items()),
     _row("CumSum", (1, 1), ("axis", "exclusive", "reverse"), _same, _cumsum, "running sum along axis"),
     _row("TopK", (1, 1), ("axis", "k", "largest"), _topk_infer, _topk, "outputs: sorted values, indices"),
 ]  # fmt: skip

@@ -51,7 +51,7 @@ _UNARY: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...], str]] = {
     "Gelu": (_gelu, ("approximate",), "GELU; approximate 'none' (erf) or 'tanh'"),
     "LeakyRelu": (lambda x, alpha: np.where(x >= 0, x, alpha * x), ("alpha",), "x or alpha x"),
     "Elu": (_elu, ("alpha",), "x or alpha (e^x - 1)"),
-    "Celu": (lambda x, alpha: np.maximum(x, 0) + _elu(np.minimum(x, 0) / alpha, alpha), ("alpha",), "CELU"),
+    "Celu": (lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(x / alpha)), ("alpha",), "CELU"),
     "Selu": (lambda x, alpha, gamma: gamma * _elu(x, alpha), ("alpha", "gamma"), "gamma Elu(x, alpha)"),
     "ThresholdedRelu": (
         lambda x, alpha: np.where(x > alpha, x, np.zeros_like(x)),
