@@ -246,9 +246,9 @@ def _lower(
 def _report(graph: Graph, plan: Mapping[str, Any], arithmetic: str) -> Report:
     """What the compiler did to ``graph``, counted in its plan."""
     from ecp.ir.cost import macs
-    from ecp.passes.rewrite import is_view
+    from ecp.ir.ops import is_transformative
 
-    views = [n for n in graph.nodes if is_view(n) or n.op == "GatherDyn"]
+    views = [n for n in graph.nodes if is_transformative(n.op)]
     launches = plan["launches"]
     layout = [launch for launch in launches if launch["layout"]]
     bytes_of = {p["name"]: p["bytes"] for p in plan["pools"]}

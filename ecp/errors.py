@@ -30,6 +30,13 @@ class InputError(UsageError):
     """A feed has the wrong name, shape or dtype."""
 
 
+class IndexRangeError(InputError):
+    """A run-time index outside its axis: ``node`` reads ``size`` elements by ``value`` of the tensor ``index``."""
+
+    def __init__(self, node: str, index: str, size: int, value: int):
+        super().__init__(f"node '{node}': index {value} in '{index}' is outside [{-size}, {size - 1}]")
+
+
 class DeviceError(EcpError):
     """A device is not present or not reachable."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ecp.codegen.ptx_gpu import whole_halves
 from ecp.codegen.reader import Env
 from ecp.codegen.reduce import emit_reduce
 from ecp.codegen.reduce_gpu import emit_reduce_gpu
+from ecp.codegen.runtime_index import STATUS
 from ecp.codegen.schedule import Schedule
 from ecp.ir.graph import Graph, Node
 from ecp.ir.mapped import pages
@@ -140,7 +142,7 @@ def _bundle_parts(
         for n, b in keep.items()
     ]
     source, programs = _programs(launches, CPU_OPTIONS if cpu else OPTIONS)
-    plan = {
+    plan: dict[str, Any] = {
         "inputs": [_port(env, n, short[n]) for n in graph.inputs if n in short],
         "outputs": [_port(env, n, short[_home(env, n)]) for n in graph.outputs],
         "pools": pools,
@@ -159,6 +161,8 @@ def _bundle_parts(
             for launch in launches
         ],
     }  # fmt: skip
+    if STATUS in short:
+        plan["status"] = {"mem": short[STATUS], "checks": [asdict(check) for check in env.checks]}
     return plan, source, contents
 
 

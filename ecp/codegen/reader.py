@@ -8,17 +8,19 @@ vector load, with stride 0 a broadcast, anything else is gathered lane by lane.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ecp.codegen import functions, integers
 from ecp.codegen.kernel import Kernel
+from ecp.codegen.runtime_index import Check, check_of, checked
 from ecp.errors import UnsupportedOperatorError
 from ecp.index.expr import Expr, Var, to_c, var, wrap
 from ecp.index.maps import broadcast, pull, push
 from ecp.ir.graph import Graph, Node
+from ecp.ir.op_layout import RUNTIME_INDEXED
 from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.rewrite import is_view
 from ecp.passes.storage import Buffer, Storage
@@ -41,6 +43,7 @@ class Env:
     buffers: dict[str, Buffer]
     half: bool
     arithmetic: str = "float"  # of products: float, or half where the device and the caller have it so
+    checks: list[Check] = field(default_factory=list)  # of run-time indices, that kernels make
 
     def constant_buffer(self, name: str, array: np.ndarray, key: str | None = None) -> Buffer:
         """The weights buffer holding ``array`` (added on first use), in storage precision."""
@@ -126,7 +129,7 @@ class Reader:
             return self._pad(node, coords)
         if node.op == "Concat":
             return self._concat(node, coords)
-        if node.op == "GatherDyn":
+        if node.op in RUNTIME_INDEXED:
             return self._gather(node, coords)
         if is_view(node):
             return self.read(node.inputs[0], self._pulled(node, value, coords))
@@ -305,14 +308,23 @@ class Reader:
         return f"(float{self.width})({', '.join(parts)})"
 
     def _gather(self, node: Node, coords: list[Expr]) -> str:
-        graph = self.env.graph
-        data, indices = node.inputs
-        axis, rank = node.attrs["axis"], len(graph.types[indices].shape)
-        extent = graph.types[data].shape[axis]
-        at = self.read(indices, coords[axis : axis + rank])
-        name = self.kernel.define("int", f"((int)({at}) + {extent}) % {extent}")
-        index = Expr(((Var(name, 0, extent - 1), 1),)) if extent > 1 else wrap(0)
-        return self.read(data, [*coords[:axis], index, *coords[axis + rank :]])
+        """Read at places that a tensor of indices holds."""
+        data, shapes = node.inputs[0], [self.env.graph.types[i].shape for i in node.inputs]
+        if node.op == "GatherNDDyn":
+            batch, lead = node.attrs["batch"], coords[: len(shapes[1]) - 1]
+            axes = range(batch, batch + shapes[1][-1])
+            picked = [self._index(node, [*lead, wrap(axis - batch)], shapes[0][axis]) for axis in axes]
+            return self.read(data, [*coords[:batch], *picked, *coords[len(lead) :]])
+        axis, own = node.attrs["axis"], node.op == "GatherElementsDyn"
+        end = axis + (1 if own else len(shapes[1]))
+        index = self._index(node, coords if own else coords[axis:end], shapes[0][axis])
+        return self.read(data, [*coords[:axis], index, *coords[end:]])
+
+    def _index(self, node: Node, coords: list[Expr], size: int) -> Expr:
+        """The index at ``coords`` of a node's tensor of indices, inside ``size``."""
+        at, check = self.read(node.inputs[1], coords), check_of(node, size)
+        name = self.kernel.define("int", checked(self.kernel, self.env.buffers, self.env.checks, check, at))
+        return Expr(((Var(name, 0, size - 1), 1),)) if size > 1 else wrap(0)
 
 
 def _within(reader: Reader, coord: Expr, extent: int) -> Expr:

@@ -164,54 +164,45 @@ def flat_gather(c: NodeContext, value: str, flat: np.ndarray) -> str:
 
 @converter("GatherElements")
 def gather_elements(c: NodeContext) -> str:
-    """GatherElements: flat indices, computed here where constant, by integer arithmetic where not."""
+    """GatherElements: by flat indices where they are constant."""
     axis, shape, indices = c.axis(c.attr("axis", 0)), c.shape(0), c.constant_of(c.input(1))
-    target = c.shape(1)
-    strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
-    grids = np.indices(target, dtype=np.int64)
-    base = np.zeros(target, np.int64)
-    for i in range(len(shape)):
-        base += grids[i] * strides[i] if i != axis else 0
-    if indices is not None:
-        wrapped = np.where(indices < 0, indices + shape[axis], indices).astype(np.int64)
-        return flat_gather(c, c.input(0), base + wrapped * strides[axis])
-    picked = wrapped_index(c, c.input(1), shape[axis])
-    picked = c.emit("Add", c.emit("Mul", picked, c.add_const(strides[axis], like=picked)), c.add_const(base))
-    return c.emit("GatherDyn", c.reshape(c.input(0), (math.prod(shape),)), picked, axis=0)
+    if indices is None:
+        return c.emit("GatherElementsDyn", c.input(0), c.input(1), axis=axis)
+    places = np.indices(indices.shape, dtype=np.int64)
+    places[axis] = wrapped(indices, shape[axis])
+    return flat_gather(c, c.input(0), _flat(places, shape))
 
 
-def wrapped_index(c: NodeContext, index: str, size: int) -> str:
-    """A run-time index with negatives counted from the end, as int64."""
-    index = index if c.type(index).dtype == "int64" else c.emit("Cast", index, to="int64")
-    from_end = c.emit("Add", index, c.add_const(np.array(size, np.int64)))
-    return c.emit("Where", c.emit("Less", index, c.add_const(np.array(0, np.int64))), from_end, index)
+def wrapped(indices: np.ndarray, size: int) -> np.ndarray:
+    """Constant indices with negatives counted from the end; ValueError for one outside."""
+    outside = (indices < -size) | (indices >= size)
+    if outside.any():
+        raise ValueError(f"index {indices[outside][0]} is outside [{-size}, {size - 1}]")
+    return np.where(indices < 0, indices + size, indices).astype(np.int64)
+
+
+def _flat(places: Sequence[np.ndarray] | np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Flat positions of coordinates inside the leading axes of ``shape``, which must all be inside."""
+    for coordinate, size in zip(places, shape):
+        wrapped(coordinate, size)
+    flat = np.zeros(np.broadcast_shapes(*(p.shape for p in places)), np.int64)
+    for coordinate, size in zip(places, shape):
+        flat = flat * size + coordinate
+    return flat
 
 
 @converter("GatherND")
 def gather_nd(c: NodeContext) -> str:
-    """GatherND by flat row indices."""
-    batch, shape, target = c.attr("batch_dims", 0), c.shape(0), c.shape(1)
-    depth = target[-1]
-    tail = shape[batch + depth :]
-    sizes = shape[:batch] + shape[batch : batch + depth]
-    strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
-    lead = np.indices(target[:-1], dtype=np.int64)
-    base = np.zeros(target[:-1], np.int64)
-    for i in range(batch):
-        base += lead[i] * strides[i]
-    rows = c.reshape(c.input(0), (math.prod(sizes), *tail))
-    indices = c.constant_of(c.input(1))
-    if indices is not None:
-        for j in range(depth):
-            column = indices[..., j].astype(np.int64)
-            base = base + np.where(column < 0, column + shape[batch + j], column) * strides[batch + j]
-        return emit_gather(c, rows, 0, base)
-    flat = c.add_const(base)
-    for j in range(depth):
-        part = emit_slice(c, c.input(1), {len(target) - 1: (j, 1, 1)})
-        index = wrapped_index(c, c.reshape(part, target[:-1]), shape[batch + j])
-        flat = c.emit("Add", flat, c.emit("Mul", index, c.add_const(strides[batch + j], like=index)))
-    return c.emit("GatherDyn", rows, flat, axis=0)
+    """GatherND: by flat row indices where they are constant."""
+    batch, shape, indices = c.attr("batch_dims", 0), c.shape(0), c.constant_of(c.input(1))
+    if indices is None:
+        return c.emit("GatherNDDyn", c.input(0), c.input(1), batch=batch)
+    depth = indices.shape[-1]
+    sizes = shape[: batch + depth]
+    lead = np.indices(indices.shape[:-1], dtype=np.int64)[:batch]
+    columns = [wrapped(indices[..., j], shape[batch + j]) for j in range(depth)]
+    rows = c.reshape(c.input(0), (math.prod(sizes), *shape[batch + depth :]))
+    return emit_gather(c, rows, 0, _flat([*lead, *columns], sizes))
 
 
 def _scatter(c: NodeContext, flat: np.ndarray, update: str) -> str:
@@ -230,12 +221,9 @@ def scatter_nd(c: NodeContext) -> str:
         raise c.unsupported("reductions are")
     shape, indices = c.shape(0), c.const(1, "indices").astype(np.int64)
     depth = indices.shape[-1]
+    columns = [wrapped(indices[..., j], shape[j]) for j in range(depth)]
     inner = np.arange(math.prod(shape[depth:]), dtype=np.int64)
-    base = np.zeros(indices.shape[:-1], np.int64)
-    for j in range(depth):
-        column = np.where(indices[..., j] < 0, indices[..., j] + shape[j], indices[..., j])
-        base += column * math.prod(shape[j + 1 :])
-    return _scatter(c, base[..., None] + inner, c.input(2))
+    return _scatter(c, _flat(columns, shape)[..., None] * inner.size + inner, c.input(2))
 
 
 @converter("ScatterElements", "Scatter")
@@ -244,12 +232,9 @@ def scatter_elements(c: NodeContext) -> str:
     if c.attr("reduction", "none") != "none":
         raise c.unsupported("reductions are")
     shape, axis, indices = c.shape(0), c.axis(c.attr("axis", 0)), c.const(1, "indices").astype(np.int64)
-    grids = np.indices(indices.shape, dtype=np.int64)
-    grids[axis] = np.where(indices < 0, indices + shape[axis], indices)
-    flat = np.zeros(indices.shape, np.int64)
-    for i in range(len(shape)):
-        flat += grids[i] * math.prod(shape[i + 1 :])
-    return _scatter(c, flat, c.input(2))
+    places = np.indices(indices.shape, dtype=np.int64)
+    places[axis] = wrapped(indices, shape[axis])
+    return _scatter(c, _flat(places, shape), c.input(2))
 
 
 def emit_pad(c: NodeContext, value: str, before: Sequence[int], after: Sequence[int], fill: Any = 0) -> str:

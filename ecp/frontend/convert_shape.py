@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecp.frontend.convert_layout import wrapped_index
 from ecp.frontend.loading import dtype_name
 from ecp.frontend.registry import NodeContext, converter
 
@@ -81,7 +80,9 @@ def one_hot(c: NodeContext) -> str:
     depth = int(c.const(1, "depth").reshape(-1)[0])
     rank = len(c.shape(0)) + 1
     axis = c.axis(c.attr("axis", -1), rank)
-    index = wrapped_index(c, c.input(0), depth)
+    index = c.input(0) if c.type(0).dtype == "int64" else c.emit("Cast", c.input(0), to="int64")
+    from_end = c.emit("Add", index, c.add_const(np.array(depth, np.int64)))
+    index = c.emit("Where", c.emit("Less", index, c.add_const(np.array(0, np.int64))), from_end, index)
     spread = c.reshape(index, [*c.shape(0)[:axis], 1, *c.shape(0)[axis:]])
     ramp = np.arange(depth, dtype=np.int64).reshape([-1 if i == axis else 1 for i in range(rank)])
     in_range = c.emit("Equal", spread, c.add_const(ramp))

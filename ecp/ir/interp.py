@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ecp.errors import InputError
+from ecp.errors import IndexRangeError, InputError
 from ecp.ir.graph import Graph, Node
+from ecp.ir.op_layout import OutsideError
 from ecp.ir.ops import OPS
 
 
@@ -37,11 +38,19 @@ def run(graph: Graph, feeds: Mapping[str, np.ndarray], dtype: Any = None) -> dic
 def evaluate(
     node: Node, values: Mapping[str, np.ndarray], dtype: np.dtype | None = None
 ) -> tuple[np.ndarray, ...]:
-    """Evaluate one node on the arrays of its inputs."""
+    """Evaluate one node on the arrays of its inputs. Raises :class:`IndexRangeError` for an index outside its axis."""
     attrs = node.attrs
     if dtype is not None and node.op == "Cast" and np.dtype(attrs["to"]).kind == "f":
         attrs = {"to": dtype.name}
-    return OPS[node.op].evaluate(attrs, [values[i] if i else None for i in node.inputs])
+    try:
+        return OPS[node.op].evaluate(attrs, [values[i] if i else None for i in node.inputs])
+    except OutsideError as error:
+        raise IndexRangeError(label(node), node.inputs[1], error.size, error.value) from None
+
+
+def label(node: Node) -> str:
+    """The name that a user knows a node by: of the ONNX node that it came from."""
+    return node.sources[0] if node.sources else node.name
 
 
 def check_feeds(graph: Graph, feeds: Mapping[str, np.ndarray]) -> None:

@@ -96,11 +96,76 @@ def _gather(attrs: Attrs, types: Any) -> tuple[Type, ...]:
     return (Type(_gathered(axis, x.shape, indices.shape), x.dtype),)
 
 
+#: Operators that read their first input at places that their second input holds at run time.
+RUNTIME_INDEXED = ("GatherDyn", "GatherElementsDyn", "GatherNDDyn")
+
+
+class OutsideError(ValueError):
+    """``value`` is no index into ``size`` elements."""
+
+    def __init__(self, value: int, size: int):
+        super().__init__(f"index {value} of {size}")
+        self.value, self.size = value, size
+
+
+def _wrapped(indices: np.ndarray, size: int) -> np.ndarray:
+    """Indices with negative ones counted from the end. Raises :class:`OutsideError` for the first one outside."""
+    outside = (indices < -size) | (indices >= size)
+    if outside.any():
+        raise OutsideError(int(indices[outside][0]), size)
+    return np.where(indices < 0, indices + size, indices).astype(np.int64)
+
+
+def _check_indices(indices: Type, *extents: int) -> None:
+    if indices.dtype not in ("int32", "int64"):
+        raise ValueError(f"indices are {indices.dtype}, must be int32 or int64")
+    if 0 in extents and indices.size:
+        raise ValueError("no index is inside an axis of 0 elements")
+
+
 def _gather_dyn(attrs: Attrs, types: Any) -> tuple[Type, ...]:
     x, indices = types
-    if np.dtype(indices.dtype).kind not in "iu":
-        raise ValueError(f"GatherDyn by {indices.dtype}")
+    _check_indices(indices, x.shape[attrs["axis"]])
     return (Type(_gathered(attrs["axis"], x.shape, indices.shape), x.dtype),)
+
+
+def _gather_dyn_eval(attrs: Attrs, args: Any) -> tuple[np.ndarray, ...]:
+    x, indices = args
+    return (np.take(x, _wrapped(indices, x.shape[attrs["axis"]]), axis=attrs["axis"]),)
+
+
+def _gather_elements(attrs: Attrs, types: Any) -> tuple[Type, ...]:
+    (x, indices), axis = types, attrs["axis"]
+    _check_indices(indices, x.shape[axis])
+    inside = [i == axis or n <= m for i, (n, m) in enumerate(zip(indices.shape, x.shape))]
+    if len(indices.shape) != len(x.shape) or not all(inside):
+        raise ValueError(f"GatherElements of {x.shape} by indices of {indices.shape}")
+    return (Type(indices.shape, x.dtype),)
+
+
+def _gather_elements_eval(attrs: Attrs, args: Any) -> tuple[np.ndarray, ...]:
+    (x, indices), axis = args, attrs["axis"]
+    places = list(np.indices(indices.shape, sparse=True))
+    places[axis] = _wrapped(indices, x.shape[axis])
+    return (x[tuple(places)],)
+
+
+def _gather_nd(attrs: Attrs, types: Any) -> tuple[Type, ...]:
+    (x, indices), batch = types, attrs["batch"]
+    if not batch < min(len(x.shape), len(indices.shape)) or x.shape[:batch] != indices.shape[:batch]:
+        raise ValueError(f"{batch} batch axes of {x.shape} and indices of {indices.shape}")
+    depth = indices.shape[-1]
+    if not 1 <= depth <= len(x.shape) - batch:
+        raise ValueError(f"indices of {depth} coordinates into {x.shape} after {batch} batch axes")
+    _check_indices(indices, *x.shape[batch : batch + depth])
+    return (Type((*indices.shape[:-1], *x.shape[batch + depth :]), x.dtype),)
+
+
+def _gather_nd_eval(attrs: Attrs, args: Any) -> tuple[np.ndarray, ...]:
+    (x, indices), batch = args, attrs["batch"]
+    lead = np.indices(indices.shape[:-1], sparse=True)[:batch]
+    depth = range(indices.shape[-1])
+    return (x[(*lead, *(_wrapped(indices[..., j], x.shape[batch + j]) for j in depth))],)
 
 
 def _pad(attrs: Attrs, types: Any) -> tuple[Type, ...]:
@@ -149,8 +214,11 @@ TABLE: list[OpInfo] = [
          lambda a, v: (np.take(v[0], a["indices"], axis=a["axis"]),),
          "indices: constant int64 array, 0 <= index < size; a scalar or arithmetic progression is a Slice"),
     _row("GatherDyn", ONE_TO_MANY, True, (2, 2), ("axis",), _gather_dyn,
-         lambda a, v: (np.take(v[0], v[1].astype(np.int64), axis=a["axis"]),),
-         "inputs data, indices (runtime integers; negative counts from the end)"),
+         _gather_dyn_eval, "inputs data, indices (run-time int32 or int64; negative counts from the end)"),
+    _row("GatherElementsDyn", ONE_TO_MANY, True, (2, 2), ("axis",), _gather_elements, _gather_elements_eval,
+         "inputs data, indices of the same rank: the element at the output's own coordinates but for axis"),
+    _row("GatherNDDyn", ONE_TO_MANY, True, (2, 2), ("batch",), _gather_nd, _gather_nd_eval,
+         "inputs data, indices [..., depth]: coordinates of data's depth axes after batch axes that both share"),
     _row("Pad", ONE_TO_ONE, False, (1, 1), ("before", "after", "value"), _pad, _pad_eval,
          "constant padding, amounts >= 0 per axis (reflect, edge, wrap: Gather; negative: Slice)"),
 ]  # fmt: skip

@@ -9,7 +9,7 @@ Reshape; ConvTranspose -> MatMul or zero-stuffed Conv; Resize -> Gather (nearest
 (linear, cubic) per axis; BatchNormalization -> Mul, Add; Instance- and GroupNormalization ->
 LayerNormalization, Mul, Add; LRN -> AveragePool and element-wise; LogSoftmax, ReduceL1, ReduceL2, ... ->
 reductions and element-wise; Global pooling -> Reduce; Einsum -> Transpose, Reshape, MatMul; variadic
-Min, Max, Sum, Mean -> binary chains; GatherND, GatherElements -> Reshape, Gather or GatherDyn; ScatterND,
+Min, Max, Sum, Mean -> binary chains; GatherND, GatherElements by constants -> Reshape, Gather; ScatterND,
 ScatterElements by constants -> Concat, Gather.
 """
 

@@ -140,7 +140,10 @@ class RunnerProcess:
             self.request(f"input {index} {path}")
 
     def execute(self, count: int = 1) -> list[float]:
-        """Run ``count`` inferences; the runner's own wall times in ms."""
+        """Run ``count`` inferences; the runner's own wall times in ms.
+
+        Raises :class:`~ecp.errors.InputError` for a run-time index outside its axis, in the words of the session.
+        """
         return [float(v) for v in self.request(f"run {count}")["samples_ms"]]
 
     def fetch(self) -> dict[str, np.ndarray]:
@@ -180,6 +183,8 @@ class RunnerProcess:
         if not line:
             raise self._death()
         answer: dict[str, Any] = json.loads(line)
+        if answer.get("input"):
+            raise InputError(str(answer["error"]))
         if "error" in answer:
             raise EcpError(f"native runner: {answer['error']}")
         return answer

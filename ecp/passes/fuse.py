@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ecp.ir.graph import Graph, Node
+from ecp.ir.op_layout import RUNTIME_INDEXED
 from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.regions import Finder, Region
 from ecp.passes.rewrite import BIJECTIVE, is_view, readers, toposort
@@ -80,7 +81,8 @@ def _anchors(finder: Finder, fuse: bool) -> list[Region]:
             or node.outputs[0] in folded
         ):
             continue
-        kind = {"MatMul": "matmul", "Conv": "conv", "GatherDyn": "map"}.get(node.op, "reduce")
+        kinds = {"MatMul": "matmul", "Conv": "conv", **dict.fromkeys(RUNTIME_INDEXED, "map")}
+        kind = kinds.get(node.op, "reduce")
         before: list[Node] = []
         if node.op == "MatMul" and fuse:
             chain = finder.normalized_by(node.inputs[0])
@@ -141,7 +143,7 @@ def _absorb_producers(finder: Finder, regions: list[Region]) -> list[Region]:
         if (
             region.kind != "map"
             or region.output in graph.outputs
-            or any(n.op == "GatherDyn" for n in region.nodes)
+            or any(n.op in RUNTIME_INDEXED for n in region.nodes)
         ):
             continue
         users = finder.users.get(region.output, [])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from ecp.ir.graph import Graph, Node
+from ecp.ir.op_layout import RUNTIME_INDEXED
 from ecp.ir.ops import is_transformative
 
 # Operators that keep every element, so that coordinates map both ways.
@@ -65,8 +66,8 @@ def scalar(graph: Graph, value: str) -> float | None:
 
 
 def is_view(node: Node | None) -> bool:
-    """True for a transformative operator that reads its data through an index map (not GatherDyn)."""
-    return node is not None and is_transformative(node.op) and node.op != "GatherDyn"
+    """True for a transformative operator that reads its data through an index map (not by run-time indices)."""
+    return node is not None and is_transformative(node.op) and node.op not in RUNTIME_INDEXED
 
 
 def readers(

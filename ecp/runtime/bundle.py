@@ -161,6 +161,8 @@ def check_plan(plan: dict[str, Any]) -> None:
         need = int(np.prod(port["shape"], dtype=np.int64)) * np.dtype(port["dtype"]).itemsize
         if need > mems[port["mem"]]["bytes"]:
             raise ValueError(f"{port['name']!r} does not fit its mem")
+    if "status" in plan:
+        _check_status(plan["status"], mems, pools)
     programs = {p["name"] for p in plan["programs"]}
     for program in plan["programs"]:
         _safe(program["file"])
@@ -179,3 +181,13 @@ def check_plan(plan: dict[str, Any]) -> None:
         for arg in launch["args"]:
             if "mem" in arg and arg["mem"] not in mems:
                 raise ValueError(f"launch {launch['kernel']!r} reads unknown mem {arg['mem']!r}")
+
+
+def _check_status(status: dict[str, Any], mems: dict[str, Any], pools: dict[str, Any]) -> None:
+    """Where kernels note run-time indices that are outside, and what the numbers that they note stand for."""
+    mem = mems[status["mem"]]
+    if mem["image"] or mem["bytes"] < 16 or pools[mem["pool"]]["access"] == "ro":
+        raise ValueError(f"mem {status['mem']!r} cannot hold the status of run-time indices")
+    for check in status["checks"]:
+        if not (isinstance(check["node"], str) and isinstance(check["index"], str) and check["size"] >= 1):
+            raise ValueError(f"a check of run-time indices is {check!r}")

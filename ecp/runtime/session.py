@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ecp.errors import BuildError, DeviceError, InputError
+from ecp.errors import BuildError, BundleError, DeviceError, IndexRangeError, InputError
 from ecp.runtime import icd, ptx
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice, resolve
@@ -85,7 +85,7 @@ class Session:
         return self.device.platform
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs by name. Raises :class:`~ecp.errors.InputError` for a wrong name, shape or dtype."""
+        """Outputs by name. Raises :class:`~ecp.errors.InputError` for a wrong name, shape, dtype or run-time index."""
         self.stage(feeds)
         self.execute()
         return self.fetch()
@@ -106,11 +106,16 @@ class Session:
         self._queue.finish()
 
     def execute(self) -> None:
-        """Run every launch, or what stands for all or some of them, and wait for the last."""
+        """Run every launch, or what stands for all or some of them, and wait for the last.
+
+        Raises :class:`~ecp.errors.IndexRangeError` where a run-time index was outside its axis.
+        """
         enqueue, queue = self._cl.enqueue_nd_range_kernel, self._queue
         for kernel, global_size, local_size in self._launches:
             enqueue(queue, kernel, global_size, local_size)
         queue.finish()
+        if "status" in self.bundle.plan:
+            self._check_indices()
 
     def fetch(self) -> dict[str, np.ndarray]:
         """Copy the outputs of the last execute back."""
@@ -136,6 +141,8 @@ class Session:
             events = [cl.enqueue_nd_range_kernel(self._profiling_queue, *launch) for launch in launches]
             self._profiling_queue.finish()
             times[r] = [(e.profile.end - e.profile.start) * 1e-6 for e in events]
+        if "status" in self.bundle.plan:
+            self._check_indices()
         medians = np.median(times, axis=0)
         return [
             LaunchTime(
@@ -152,6 +159,22 @@ class Session:
             mem.release()
         self._mems.clear()
         self._pools.clear()
+
+    def _check_indices(self) -> None:
+        """Raise what the kernels noted about run-time indices, and wipe the note for the next inference."""
+        status = self.bundle.plan["status"]
+        noted, mem = np.zeros(4, np.int32), self._mems[status["mem"]]
+        self._cl.enqueue_copy(self._queue, noted, mem)
+        if not noted[0]:
+            return
+        self._cl.enqueue_copy(self._queue, mem, np.zeros_like(noted))
+        if not 1 <= noted[0] <= len(status["checks"]):
+            raise BundleError(
+                f"a kernel names check {noted[0]} of {len(status['checks'])}; compile the model again"
+            )
+        check = status["checks"][noted[0] - 1]
+        value = int(noted[3]) << 32 | int(noted[2:3].view(np.uint32)[0])
+        raise IndexRangeError(check["node"], check["index"], check["size"], value)
 
     def _check_class(self) -> None:
         want = self.bundle.plan["device_class"]

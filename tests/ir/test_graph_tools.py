@@ -30,7 +30,7 @@ def test_documentation_is_the_table() -> None:
 def test_classes() -> None:
     moving = {n for n in ops.OPS if ops.is_transformative(n)}
     assert moving == {"Identity", "Reshape", "Transpose", "Slice", "Split", "Concat", "Expand", "Gather",
-                      "GatherDyn", "Pad"}  # fmt: skip
+                      "GatherDyn", "GatherElementsDyn", "GatherNDDyn", "Pad"}  # fmt: skip
     assert all(ops.is_key(n) != ops.is_transformative(n) for n in ops.OPS)
     assert {o.fusion for o in ops.OPS.values()} == {
         "one-to-one", "one-to-many", "many-to-many", "reorganize", "shuffle"}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ecp.compiler import compile_graph
+from ecp.errors import BundleError, IndexRangeError, InputError
+from ecp.native.process import RunnerProcess
+from ecp.runtime.bundle import Bundle
+from ecp.runtime.session import Session
+from tests.codegen.indices import Case
 from tests.native import make_bundle
 
 
@@ -266,3 +273,47 @@ def test_kgsl_refusal_has_a_reason(execute, any_device, tmp_path, kgsl_shim):
     _, result, _ = execute(bundle, any_device, "--kgsl-counter", "8:9")
     if not Path("/dev/kgsl-3d0").exists():
         assert "/dev/kgsl-3d0" in result["kgsl_counters"]["reason"]
+
+
+def test_refuses_a_runtime_index_as_the_session_does(execute, any_device, tmp_path):
+    case = Case("GatherND", (16, 8, 8), (2, 2), constant=True)
+    bundle = compile_graph(case.graph, "cpu")
+    bundle.golden = {"inputs": {"i": np.array([[15, -8], [-16, 7]])}, "outputs": {}}
+    folder = bundle.save(tmp_path / "bundle")
+    bad = np.array([[3, 2**32 + 1], [0, 0]])
+    bad.tofile(tmp_path / "bad.bin")
+    code, _, errors = execute(folder, any_device, "--input", f"i={tmp_path / 'bad.bin'}")
+    with Session(bundle, any_device) as session, pytest.raises(IndexRangeError) as refused:
+        session.run({"i": bad})
+    assert code == 2 and errors == f"ecp-run: {refused.value}\n"
+    assert "node 'pick': index 4294967297 in 'i' is outside [-8, 7]" in errors
+    with RunnerProcess(folder, any_device, cache=False) as process:
+        for _ in range(2):  # what was noted does not stay
+            process.stage({"i": bad})
+            with pytest.raises(InputError, match="index 4294967297 in 'i'"):
+                process.execute()
+            process.stage(bundle.golden["inputs"])
+            process.execute()
+        want = case.table[[15, 0], [0, 7]]
+        assert np.array_equal(process.fetch()["y"], want)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"mem": "nowhere"},
+        {"mem": "b"},
+        {"checks": [{"node": "a", "index": "b", "size": 0}]},
+        {"checks": [{"node": 1, "index": "b", "size": 2}]},
+        {"checks": "none"},
+    ],
+)
+def test_damaged_status_is_refused(execute, any_device, tmp_path, damage):
+    folder = make_bundle.write(tmp_path / "bundle")
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["status"] = {"mem": "h", "checks": [{"node": "a", "index": "b", "size": 2}], **damage}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    code, _, errors = execute(folder, any_device)
+    assert code == 2 and "status" in errors
+    with pytest.raises(BundleError):
+        Bundle.load(folder)

@@ -137,6 +137,8 @@ class PlanReader {
     if (chain != root_.object.end() && !chain->second.is(Kind::kNull)) {
       bundle_.chain = read_launch(chain->second, "chain");
     }
+    const auto status = root_.object.find("status");
+    if (status != root_.object.end()) bundle_.status = read_status(status->second);
     if (bundle_.outputs.empty()) fail("outputs", "is empty");
     const auto golden = root_.object.find("golden");
     if (golden != root_.object.end() && !golden->second.is(Kind::kNull)) {
@@ -236,6 +238,22 @@ class PlanReader {
     const auto bytes = file_size_(program.file);
     if (!bytes || *bytes > kMaxSource) fail(where, "names " + program.file + ", which is missing or too large");
     bundle_.programs.push_back(std::move(program));
+  }
+
+  Status read_status(const Value& value) const {
+    Status status;
+    status.mem = lookup(mem_names_, text(value, "mem", "status"), "status.mem");
+    const MemRegion& mem = bundle_.mems[status.mem];
+    if (mem.image || mem.bytes < 16 || bundle_.pools[mem.pool].read_only) {
+      fail("status.mem", "cannot hold the status of run-time indices");
+    }
+    const auto& checks = list(value, "checks", "status");
+    for (std::size_t i = 0; i < checks.size(); ++i) {
+      const std::string where = indexed("status.checks", i);
+      status.checks.push_back({text(checks[i], "node", where), text(checks[i], "index", where),
+                               integer(field(checks[i], "size", where), 1, std::int64_t{1} << 40, where + ".size")});
+    }
+    return status;
   }
 
   Launch read_launch(const Value& value, const std::string& where) const {

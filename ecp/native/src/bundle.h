@@ -72,6 +72,19 @@ struct Launch {
   std::size_t resident_groups = 0;  // work-groups that wait for each other, so that all must run at once
 };
 
+// The indices of tensor `index` into `size` elements that `node` reads by at run time.
+struct IndexCheck {
+  std::string node, index;
+  std::int64_t size = 0;
+};
+
+// Where kernels note the first run-time index that is outside: the number of its check from 1 (0: none), a word
+// that is not used, the index in two halves.
+struct Status {
+  std::size_t mem = 0;  // index into Bundle::mems, of at least 16 bytes
+  std::vector<IndexCheck> checks;
+};
+
 struct Bundle {
   std::string folder, plan_sha256, model, model_sha256, device_class, precision;
   std::vector<Tensor> inputs, outputs;
@@ -80,6 +93,7 @@ struct Bundle {
   std::vector<Program> programs;
   std::vector<Launch> launches;
   std::optional<Launch> chain;  // one launch that stands for all of them
+  std::optional<Status> status;  // where kernels check run-time indices
 };
 
 // Size of a file inside the bundle, or nothing where there is no such regular file.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <utility>
 namespace ecp {
@@ -349,6 +350,29 @@ void Executor::run() {
     }
   }
   cl::check(api_.Finish(queue_.get()), "clFinish");
+  check_indices(queue_.get());
+}
+
+// Throws what the kernels noted about run-time indices, and wipes the note for the next inference.
+void Executor::check_indices(cl::Queue queue) {
+  if (!bundle_.status) return;
+  const cl::Mem mem = mems_[bundle_.status->mem].get();
+  std::int32_t noted[4] = {};
+  cl::check(api_.EnqueueReadBuffer(queue, mem, cl::kTrue, 0, sizeof noted, noted, 0, nullptr, nullptr),
+            "clEnqueueReadBuffer of the status");
+  if (noted[0] == 0) return;
+  const std::int32_t clean[4] = {};
+  cl::check(api_.EnqueueWriteBuffer(queue, mem, cl::kTrue, 0, sizeof clean, clean, 0, nullptr, nullptr),
+            "clEnqueueWriteBuffer of the status");
+  const auto& checks = bundle_.status->checks;
+  if (noted[0] < 1 || static_cast<std::size_t>(noted[0]) > checks.size()) {
+    throw BundleError("a kernel names check " + std::to_string(noted[0]) + " of " + std::to_string(checks.size()));
+  }
+  const IndexCheck& check = checks[static_cast<std::size_t>(noted[0]) - 1];
+  std::int64_t value = 0;
+  std::memcpy(&value, noted + 2, sizeof value);
+  throw InputError("node '" + check.node + "': index " + std::to_string(value) + " in '" + check.index +
+                   "' is outside [" + std::to_string(-check.size) + ", " + std::to_string(check.size - 1) + "]");
 }
 
 std::vector<double> Executor::profile_once() {
@@ -362,6 +386,7 @@ std::vector<double> Executor::profile_once() {
     events.emplace_back(event, Release<cl::EventTag>{api_.ReleaseEvent});
   }
   cl::check(api_.Finish(profile_queue_.get()), "clFinish of the profiling queue");
+  check_indices(profile_queue_.get());
   std::vector<double> times;
   for (std::size_t i = 0; i < events.size(); ++i) {
     cl::ULong start = 0, end = 0;

@@ -21,6 +21,11 @@ struct Release {
 template <typename T>
 using Handle = std::unique_ptr<T, Release<T>>;
 
+// An input's values cannot be computed with: a run-time index is outside its axis.
+struct InputError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 struct ExecutorOptions {
   std::string cache_folder;         // compiled programs; empty = none
   cl::UInt threads = 0;             // compute units of a CPU device to use; 0 = all
@@ -34,7 +39,7 @@ struct StartStats {
   std::vector<std::string> notes;   // e.g. why a cached binary was not used
 };
 
-// The bundle has to outlive the executor. All members throw cl::Error or BundleError.
+// The bundle has to outlive the executor. All members throw cl::Error or BundleError, those that run also InputError.
 class Executor {
  public:
   Executor(const cl::Api& api, const cl::DeviceInfo& device, const Bundle& bundle,
@@ -49,6 +54,7 @@ class Executor {
   const StartStats& stats() const { return stats_; }
 
  private:
+  void check_indices(cl::Queue queue);
   void choose_threads();
   void check_residency() const;
   void create_memory();

@@ -7,6 +7,7 @@
 
 #include "bundle.h"
 #include "cl.h"
+#include "executor.h"
 #include "json.h"
 #include "run.h"
 
@@ -28,7 +29,7 @@ constexpr const char* kHelp = R"(usage: ecp-run BUNDLE [options]     run a bundl
   --command-buffer                 record the launches once (cl_khr_command_buffer)
   --kgsl-counter GROUP:COUNTABLE   GPU counter of a Qualcomm phone over the timed inferences; repeatable
   --serve                          answer requests on standard input (see run.cpp)
-exit codes: 0 done, 1 a run or check failed, 2 usage or bundle, 3 no such device
+exit codes: 0 done, 1 a run or check failed, 2 usage, bundle or input, 3 no such device
 )";
 
 struct UsageError : std::runtime_error {
@@ -118,6 +119,8 @@ int main(int argc, char** argv) {
   } catch (const UsageError& error) {
     return report(error.what(), ecp::kUsage);
   } catch (const ecp::BundleError& error) {
+    return report(error.what(), ecp::kUsage);
+  } catch (const ecp::InputError& error) {
     return report(error.what(), ecp::kUsage);
   } catch (const ecp::cl::NoDevice& error) {
     return report(error.what(), ecp::kNoDevice);

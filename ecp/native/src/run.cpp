@@ -310,7 +310,8 @@ int serve(const Options& options) {
       std::cout << out.str() << std::endl;
     } catch (const std::runtime_error& error) {
       json::Writer failed;
-      failed.begin_object().key("error").text(error.what()).end_object();
+      failed.begin_object().key("error").text(error.what());
+      failed.key("input").boolean(dynamic_cast<const InputError*>(&error) != nullptr).end_object();
       std::cout << failed.str() << std::endl;
     }
   }
