@@ -74,6 +74,9 @@ def tiny_imagenet(root: Path, split: str | None = None) -> Dataset:
     rows = [line.split("\t") for line in annotations.read_text().splitlines() if line.strip()]
     if any(len(row) < 2 for row in rows):
         raise DatasetError(f"{annotations} is damaged: a line has no class; unpack the archive again")
+    outside = [row[0] for row in rows if Path(row[0]).name != row[0]]
+    if outside:
+        raise DatasetError(f"{annotations} names {outside[0]!r}, which is not a file of val/images")
     words = root / "wnids.txt"
     classes = sorted(words.read_text().split()) if words.is_file() else sorted({r[1] for r in rows})
     unknown = {r[1] for r in rows} - set(classes)

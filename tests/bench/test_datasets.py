@@ -10,6 +10,7 @@ from PIL import Image
 from bench.datasets import arrays, base, folders, preprocess
 from bench.datasets.registry import open_dataset
 from ecp.errors import UsageError
+from ecp.model import cifar
 
 
 def picture(path, colour, size=8, mode="RGB"):
@@ -126,60 +127,57 @@ def test_imagenet_1k_is_checked_by_count_and_synset_names(tmp_path):
     assert "2 pictures, a complete copy has 50000" in problems
 
 
-def write_cifar(folder, file, key, count=7):
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (count, 3072), dtype=np.uint8)
-    labels = [int(v) for v in rng.integers(0, 10, count)]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / file).write_bytes(pickle.dumps({"data": pixels, key: labels}))
-    return pixels, labels
+@pytest.fixture
+def write_cifar(monkeypatch):
+    """Write a small file of CIFAR's form and let its MD5 pass for the published one."""
+
+    def write(folder, name, split, file, count=7):
+        layout = cifar.LAYOUTS[name]
+        rng = np.random.default_rng(0)
+        pixels = rng.integers(0, 256, (count, 3072), dtype=np.uint8)
+        labels = [int(v) for v in rng.integers(0, 10, count)]
+        folder.mkdir(parents=True, exist_ok=True)
+        content = pickle.dumps({"data": pixels, layout.labels: labels}, protocol=2)
+        (folder / file).write_bytes(content)
+        monkeypatch.setitem(layout.files, split, {file: hashlib.md5(content).hexdigest()})
+        return pixels, labels
+
+    return write
 
 
 @pytest.mark.parametrize(
-    ("name", "folder", "file", "key"),
-    [
-        ("cifar10", "cifar-10-batches-py", "test_batch", "labels"),
-        ("cifar100", "cifar-100-python", "test", "fine_labels"),
-    ],
+    ("name", "folder", "file"),
+    [("cifar10", "cifar-10-batches-py", "test_batch"), ("cifar100", "cifar-100-python", "test")],
 )
-def test_cifar_layout(tmp_path, name, folder, file, key):
-    pixels, labels = write_cifar(tmp_path / folder, file, key)
+def test_cifar_layout(tmp_path, write_cifar, name, folder, file):
+    pixels, labels = write_cifar(tmp_path / folder, name, "test", file)
     data = open_dataset(name, tmp_path, None)
-    assert [i.label for i in data.items] == labels
+    assert [i.label for i in data.items] == labels and data.expected == 10_000
     shown = np.asarray(data.items[2].picture())
     assert (shown[1, 5] == pixels[2].reshape(3, 32, 32)[:, 1, 5]).all()
-    assert any("MD5" in p for p in data.problems)
-    assert any("complete copy has 10000" in p for p in data.problems)
     assert open_dataset(name, tmp_path / folder, None).content == data.content
+    with pytest.raises(base.DatasetError, match="splits test and train, not 'val'"):
+        open_dataset(name, tmp_path, "val")
 
 
-def test_md5_of_the_published_file_passes(tmp_path, monkeypatch):
-    write_cifar(tmp_path / "cifar-10-batches-py", "test_batch", "labels")
-    md5 = hashlib.md5((tmp_path / "cifar-10-batches-py/test_batch").read_bytes()).hexdigest()
-    monkeypatch.setattr(arrays, "CIFAR10_TEST", {"test_batch": md5})
-    assert not any("MD5" in p for p in open_dataset("cifar10", tmp_path, None).problems)
-
-
-class Evil:
-    def __reduce__(self):
-        return (print, ("ran code from a data file",))
-
-
-@pytest.mark.parametrize("content", [pickle.dumps({"data": Evil(), "labels": []}), b"junk", b""])
-def test_hostile_or_damaged_pickles_are_refused_and_run_nothing(tmp_path, content, capsys):
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(content)
-    with pytest.raises(base.DatasetError, match="unpack the archive again"):
+def test_a_file_that_is_not_the_published_one_is_not_read(tmp_path, write_cifar, monkeypatch):
+    write_cifar(tmp_path / "cifar-10-batches-py", "cifar10", "test", "test_batch")
+    file = tmp_path / "cifar-10-batches-py/test_batch"
+    file.write_bytes(file.read_bytes() + b"x")
+    monkeypatch.setattr(cifar, "parse", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(base.DatasetError, match=r"has MD5 .* nothing of it was read"):
         open_dataset("cifar10", tmp_path, None)
-    assert "ran code" not in capsys.readouterr().out
 
 
-def test_stl10_is_column_major_and_labels_start_at_zero(tmp_path):
+def test_stl10_is_column_major_and_labels_start_at_zero(tmp_path, monkeypatch):
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (4, 3, 96, 96), dtype=np.uint8)
     (tmp_path / "stl10_binary").mkdir()
     (tmp_path / "stl10_binary/test_X.bin").write_bytes(pixels.tobytes())
     (tmp_path / "stl10_binary/test_y.bin").write_bytes(bytes([1, 10, 3, 4]))
+    with pytest.raises(base.DatasetError, match=r"test_X\.bin has MD5"):
+        open_dataset("stl10", tmp_path, None)
+    monkeypatch.setattr(arrays, "_check_md5", lambda *_: None)
     data = open_dataset("stl10", tmp_path, None)
     assert [i.label for i in data.items] == [0, 9, 2, 3]
     # Row 7, column 11 of the picture lies at [11, 7] in the file.
@@ -252,3 +250,11 @@ def test_items_reach_another_process_as_they_are(tmp_path):
     assert [(i.name, i.label) for i in found] == [("x#0", 3), ("a", 1), ("x#1", 0)]
     for mine, theirs in zip(found, items, strict=True):
         assert np.array_equal(np.asarray(mine.picture()), np.asarray(theirs.picture()))
+
+
+def test_tiny_imagenet_reads_nothing_outside_its_folder(tmp_path):
+    picture(tmp_path / "secret.png", (1, 2, 3))
+    (tmp_path / "tiny/val/images").mkdir(parents=True)
+    (tmp_path / "tiny/val/val_annotations.txt").write_text("../../../secret.png\tn01\t0\t0\t8\t8\n")
+    with pytest.raises(base.DatasetError, match="not a file of val/images"):
+        open_dataset("tiny-imagenet-200", tmp_path / "tiny", None)

@@ -1,5 +1,6 @@
 """Data folders: the published layouts on tiny trees, and everything that can be wrong with them."""
 
+import hashlib
 import pickle
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ecp.errors import UsageError
+from ecp.model import cifar
 from ecp.model.training import data
 from ecp.model.training.config import DataConfig
 
@@ -69,20 +71,29 @@ def test_tiny_imagenet_drops_the_leak_and_reads_greyscale(tiny):
     assert image.shape[0] == 3 and bool((image[0] == image[1]).all())
 
 
-def test_torchvision_cifar_layout(tmp_path, monkeypatch):
-    from torchvision import datasets
-
-    base = tmp_path / "cifar-10-batches-py"
+@pytest.mark.parametrize("kind", ["cifar10", "cifar100"])
+def test_cifar_layout(tmp_path, monkeypatch, kind):
+    layout = cifar.LAYOUTS[kind]
+    base = tmp_path / layout.folder
     base.mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (4, 3072), dtype=np.uint8)
-    for name, _ in datasets.CIFAR10.train_list + datasets.CIFAR10.test_list:
-        (base / name).write_bytes(pickle.dumps({"data": pixels + len(name), "labels": [0, 1, 2, 3]}))
-    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": [str(i) for i in range(10)]}))
-    monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda self: True)
-    monkeypatch.setattr(datasets.cifar, "check_integrity", lambda *_: True)
-    found = load("cifar10", tmp_path)
-    assert len(found.train.labels) == 20 and len(found.classes) == 10
-    assert data.Images(found.train, 32, [0.5] * 3, [0.5] * 3)[3][1] == 3
+    for split, files in layout.files.items():
+        for name in files:
+            data = {"data": pixels + len(name) + len(split), layout.labels: [0, 1, 2, 3]}
+            names = {layout.names: [f"class {i}" for i in range(10)]}
+            content = pickle.dumps(names if split == "meta" else data, protocol=2)
+            (base / name).write_bytes(content)
+            monkeypatch.setitem(layout.files[split], name, hashlib.md5(content).hexdigest())
+    found = load(kind, tmp_path)
+    assert len(found.train.labels) == 4 * len(layout.files["train"]) and found.classes[9] == "class 9"
+    assert data_images(found)[3][1] == 3
+    (base / next(iter(layout.files["train"]))).write_bytes(b"other")
+    with pytest.raises(UsageError, match="nothing of it was read"):
+        load(kind, tmp_path)
+
+
+def data_images(found):
+    return data.Images(found.train, 32, [0.5] * 3, [0.5] * 3)
 
 
 def test_torchvision_stl_layout(tmp_path, monkeypatch):

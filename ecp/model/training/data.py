@@ -9,12 +9,11 @@ and an interruption change nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ecp.errors import UsageError
+from ecp.model import cifar
 from ecp.model.pictures import evaluation_view
 from ecp.model.training.config import DataConfig
 
@@ -86,11 +86,19 @@ def _image_folder(root: Path) -> tuple[list[str], Source, Source]:
     return classes, _labelled(found["train"], classes, "train"), _labelled(found["val"], classes, "val")
 
 
+def _names(names: list[str], where: Path) -> None:
+    """Refuse names that lead out of the folder they are looked up in."""
+    outside = [n for n in names if Path(n).name != n]
+    if outside:
+        raise UsageError(f"{where} names {outside[0]!r}, which is not the name of a file")
+
+
 def _tiny_imagenet(root: Path) -> tuple[list[str], Source, Source]:
     layout = f"the tiny-imagenet-200 layout is {root}/wnids.txt, train/WNID/images, val/val_annotations.txt"
     for part in ("wnids.txt", "train", "val/images", "val/val_annotations.txt"):
         _need(root / part, layout)
     classes = sorted((root / "wnids.txt").read_text().split())
+    _names(classes, root / "wnids.txt")
     missing = [w for w in classes if not (root / "train" / w / "images").is_dir()]
     if missing:
         raise UsageError(f"{root}/train: {len(missing)} of {len(classes)} classes are missing: {missing[:5]}")
@@ -99,6 +107,7 @@ def _tiny_imagenet(root: Path) -> tuple[list[str], Source, Source]:
     labels = []
     for line in (root / "val/val_annotations.txt").read_text().splitlines():
         name, wnid = line.split("\t")[:2]
+        _names([name], root / "val/val_annotations.txt")
         if wnid not in classes:
             raise UsageError(f"{root}/val/val_annotations.txt: {name} has class {wnid}, not in wnids.txt")
         images.append(root / "val/images" / name)
@@ -106,24 +115,21 @@ def _tiny_imagenet(root: Path) -> tuple[list[str], Source, Source]:
     return classes, train, Source(images, labels)
 
 
-def _torchvision(kind: str, root: Path) -> tuple[list[str], Source, Source]:
-    pair: dict[str, Callable[[], tuple[datasets.VisionDataset, ...]]] = {
-        "cifar10": lambda: tuple(datasets.CIFAR10(root, train=t) for t in (True, False)),
-        "cifar100": lambda: tuple(datasets.CIFAR100(root, train=t) for t in (True, False)),
-        "stl10": lambda: tuple(datasets.STL10(root, split=s) for s in ("train", "test")),
-    }
-    try:
-        parts = pair[kind]()
-    except (RuntimeError, OSError) as error:
-        raise UsageError(f"{root}: not torchvision's {kind} layout ({error})") from error
+def _cifar(kind: str, root: Path) -> tuple[list[str], Source, Source]:
     sources = []
-    for part in parts:
-        known: Any = part
-        pixels, labels = known.data, known.labels if kind == "stl10" else known.targets
-        pixels = pixels.transpose(0, 2, 3, 1) if kind == "stl10" else pixels
-        sources.append(Source(list(pixels), [int(x) for x in labels]))
-    classes: Any = parts[0]
-    return list(classes.classes), sources[0], sources[1]
+    for split in (cifar.TRAIN, cifar.TEST):
+        batches = cifar.read_batches(root, kind, split)
+        sources.append(Source([p for b in batches for p in b.pixels], [n for b in batches for n in b.labels]))
+    return cifar.class_names(root, kind), sources[0], sources[1]
+
+
+def _stl10(root: Path) -> tuple[list[str], Source, Source]:
+    try:
+        parts = [datasets.STL10(root, split=s) for s in ("train", "test")]
+    except (RuntimeError, OSError) as error:
+        raise UsageError(f"{root}: not torchvision's stl10 layout ({error})") from error
+    sources = [Source(list(p.data.transpose(0, 2, 3, 1)), [int(n) for n in p.labels]) for p in parts]
+    return list(parts[0].classes), sources[0], sources[1]
 
 
 def _digits() -> tuple[list[str], Source, Source]:
@@ -209,8 +215,10 @@ def load(config: DataConfig, seed: int = 0) -> Data:
         classes, train, test = _image_folder(Path(str(root)))
     elif config.kind == "tiny-imagenet":
         classes, train, test = _tiny_imagenet(Path(str(root)))
+    elif config.kind == "stl10":
+        classes, train, test = _stl10(Path(str(root)))
     else:
-        classes, train, test = _torchvision(config.kind, Path(str(root)))
+        classes, train, test = _cifar(config.kind, Path(str(root)))
     train, bad_train = _check(train, config, "training")
     test, bad_test = _check(test, config, "test")
     sizes = sum(i.stat().st_size if isinstance(i, Path) else i.nbytes for i in (*train.images, *test.images))
