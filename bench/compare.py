@@ -27,6 +27,12 @@ Markdown = Annotated[
     Path | None,
     typer.Option("--markdown", help="Write a Markdown comment to this file; - is standard output."),
 ]
+Ci = Annotated[
+    bool,
+    typer.Option(
+        "--ci", help="For pipelines: fail on everything that is not shown to be unchanged or improved."
+    ),
+]
 SideA = Annotated[str, typer.Argument(metavar="A", help="Git revision, run, or . for this working tree.")]
 SideB = Annotated[str, typer.Argument(metavar="B", help="As A.")]
 
@@ -46,6 +52,7 @@ def compare(
     threads: o.Threads = None,
     pairs: PairCount = None,
     margin: Margin = None,
+    ci: Ci = False,
     quick: o.Quick = False,
     json: o.Json = None,
     junit: Junit = None,
@@ -57,7 +64,8 @@ def compare(
     """Compare two git revisions (measured now, interleaved in random order) or two finished runs.
 
     Revisions are checked out into scratch worktrees; the working tree is never touched. Two runs of different
-    times are shown side by side, but only "unchanged" is ever claimed of them.
+    times are shown side by side, but only "unchanged" is ever claimed of them. A wrong output or a crash on either
+    side is "failed". Exit code 1 on regressed and failed; with --ci on all but unchanged and improved.
 
     Example: python -m bench compare main . --models vit_small --backends ecp
     """
@@ -67,4 +75,4 @@ def compare(
         device, models, backends, precision, threads, quick, None, out, False, seed, timeout=timeout
     )
     outputs: dict[str, Any] = {"json": json, "junit": junit, "markdown": markdown}
-    raise typer.Exit(compare_and_show(a, b, asked, pairs, margin, outputs, strict=False, purpose="compare"))
+    raise typer.Exit(compare_and_show(a, b, asked, pairs, margin, outputs, ci=ci, purpose="compare"))

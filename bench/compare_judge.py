@@ -23,6 +23,11 @@ VERDICTS = (
     *("regressed", "improved", "unchanged", "inconclusive", "unstable-device"),
     *("no-baseline", "incomparable", "failed", "not-run"),
 )
+PASSING = ("improved", "unchanged")
+# Metrics of which less is better: times, memory, misses. Others (accuracy, the largest batch) are not judged here.
+LESS_IS_BETTER = ("latency", "versus", "memory", "profile", "cache", "microbench")
+# Those whose blocks compare every output with the reference.
+CHECKED = ("latency", "versus", "memory", "profile")
 # More than this share of disturbed pairs says that the device, not the code, was measured.
 DISTURBED = 0.5
 # Failures that say something about the machine's quiet, not about the block's truth.
@@ -34,8 +39,8 @@ class CellVerdict:
     """One cell of a comparison. ``ratio`` is B/A (above 1: B is slower); times in the metric's unit.
 
     ``mde``: smallest slow-down that this comparison would have found with 90 % power. ``p_holm``: p-value of
-    "slower by more than the margin", adjusted over all cells. ``disturbed``: pairs in which the machine was
-    not quiet.
+    "slower by more than the margin", adjusted over all cells. ``repeated``: pairs that were measured again,
+    ``disturbed``: those in which the machine was not quiet even then; ``note`` says so in words.
     """
 
     device: str
@@ -45,6 +50,7 @@ class CellVerdict:
     metric: str
     verdict: str
     reason: str = ""
+    note: str = ""
     a: float | None = None
     b: float | None = None
     ratio: float | None = None
@@ -54,6 +60,7 @@ class CellVerdict:
     p_holm: float | None = None
     pairs: int = 0
     disturbed: int = 0
+    repeated: int = 0
     margin: float = MARGIN
     alpha: float = ALPHA
     interleaved: bool = True
@@ -77,43 +84,55 @@ def default_pairs(cells: int, alpha: float = ALPHA) -> int:
     return max(10, pairs_needed(alpha / max(1, cells)) + 3)
 
 
-def _disturbed(record: BlockRecord) -> bool:
+def quick_pairs(cells: int, alpha: float = ALPHA) -> int:
+    """Pairs of a quick look: two more than the fewest that can prove anything, so that one bad pair spoils nothing."""
+    return pairs_needed(alpha / max(1, cells)) + 2
+
+
+def disturbed(record: BlockRecord) -> bool:
+    """Whether the machine was not quiet in this block. The gates say so, never the times."""
     if record.status == "unstable":
         return True
     return any(g.status == "failed" and g.name in QUIET_GATES for g in judge_gates(record))
 
 
 def _broken(record: BlockRecord) -> str:
-    """Why a measured block cannot be believed at all ('' where it can)."""
+    """Why a block condemns its side whatever the others say: it crashed, or what it did cannot be believed."""
+    if record.error.get("ok") is False:
+        return str(record.error.get("reason") or "output differs from the reference")
+    if record.status == "failed":
+        return record.reason or "failed without a reason"
     for gate in judge_gates(record):
         if gate.status == "failed" and gate.decides and gate.name not in QUIET_GATES:
             return f"{gate.name}: {gate.detail}"
     return ""
 
 
+def _failed(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> str:
+    """Why the cell failed ('' where it did not): one bad block of either side is enough, also one measured again."""
+    for side, records in (("B", b), ("A", a)):
+        bad = [why for r in records if (why := _broken(r))]
+        if bad:
+            many = f", {len(bad)} of {len(records)} blocks" if len(records) > 1 else ""
+            return f"side {side}{many}: {bad[0]}"
+    return ""
+
+
 def _without_measurement(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> tuple[str, str] | None:
-    """(verdict, reason) where one side has nothing to compare."""
+    """(verdict, reason) where one side has nothing, or not in every block something, to compare."""
 
     def bad(records: Sequence[BlockRecord]) -> str | None:
-        if any(r.status in ("measured", "unstable") for r in records):
-            return None
-        return f"{records[0].status}: {records[0].reason}" if records else "no block"
+        without = [r for r in records if r.status not in ("measured", "unstable") or not r.samples_ms]
+        if not without:
+            return None if records else "no block"
+        return f"{without[0].status}: {without[0].reason}"
 
     why_a, why_b = bad(a), bad(b)
     if why_b is not None:
-        ran = any(r.status == "failed" for r in b)
-        if ran and why_a is None:
-            return "failed", f"side B {why_b}"
-        if why_a is not None:
-            return ("failed" if ran else "not-run"), f"neither side was measured: {why_b}"
-        return "not-run", f"side B {why_b}"
+        return "not-run", (f"side B {why_b}" if why_a is None else f"neither side was measured: {why_b}")
     if why_a is not None:
         return "no-baseline", f"side A {why_a}"
     return None
-
-
-def _one_that_ran(records: Sequence[BlockRecord]) -> BlockRecord:
-    return next(r for r in records if r.status in ("measured", "unstable"))
 
 
 def _incomparable(a: BlockRecord, b: BlockRecord, run_a: Mapping[str, Any], run_b: Mapping[str, Any]) -> str:
@@ -127,10 +146,12 @@ def _took_turns(record: BlockRecord) -> bool:
 
 
 def _usable(record: BlockRecord) -> bool:
-    """Measured; or disturbed by others while taking turns: then both sides met the same, and the test stays exact."""
-    if record.status == "measured":
-        return True
-    return record.status == "unstable" and _took_turns(record) and bool(record.extra.get("steady"))
+    """Measured; or disturbed while taking turns: then both sides met the same, and the test stays exact."""
+    return record.status == "measured" or _took_turns(record)
+
+
+def _steady(record: BlockRecord) -> bool:
+    return record.status == "measured" or bool(record.extra.get("steady"))
 
 
 @dataclass(frozen=True)
@@ -143,7 +164,7 @@ class _Draft:
 
 def _pairs(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> list[tuple[BlockRecord, BlockRecord]]:
     # A block that was measured again stands twice: the later record counts.
-    left, right = ({r.block: r for r in side} for side in (a, b))
+    left, right = ({r.block: r for r in sorted(side, key=lambda r: r.seq)} for side in (a, b))
     return [(left[n], right[n]) for n in sorted(left.keys() & right.keys())]
 
 
@@ -157,33 +178,75 @@ def _draft(
     interleaved: bool,
 ) -> _Draft:
     blank = CellVerdict(*key, "not-run", margin=margin, alpha=alpha, interleaved=interleaved)
+    if broken := _failed(a, b):
+        return _Draft(replace(blank, verdict="failed", reason=broken))
+    if key[-1] not in LESS_IS_BETTER:
+        why = f"metric {key[-1]} is not one of which less is better: {', '.join(LESS_IS_BETTER)}"
+        return _Draft(replace(blank, verdict="incomparable", reason=why))
     missing = _without_measurement(a, b)
     if missing:
         return _Draft(replace(blank, verdict=missing[0], reason=missing[1]))
-    for side, records in (("A", a), ("B", b)):
-        broken = next((w for r in records if r.status == "measured" and (w := _broken(r))), "")
-        if broken:
-            return _Draft(replace(blank, verdict="failed", reason=f"side {side} {broken}"))
-    differs = _incomparable(_one_that_ran(a), _one_that_ran(b), *runs)
+    differs = _incomparable(a[0], b[0], *runs)
     if differs:
         return _Draft(replace(blank, verdict="incomparable", reason=differs))
+    return _compared(blank, a, b)
+
+
+def _compared(blank: CellVerdict, a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> _Draft:
+    """The draft of two sides that can be compared."""
     pairs = _pairs(a, b)
-    disturbed = sum(_disturbed(x) or _disturbed(y) for x, y in pairs)
+    spoiled = sum(disturbed(x) or disturbed(y) for x, y in pairs)
     good = [(x, y) for x, y in pairs if _usable(x) and _usable(y)]
-    blank = replace(blank, pairs=len(good), disturbed=disturbed)
-    turned = all(_took_turns(r) for pair in good for r in pair)
-    lost = len(pairs) - len(good) if turned else disturbed
-    if not good or lost > DISTURBED * len(pairs):
-        detail = f"{max(lost, disturbed)} of {len(pairs)} pairs were disturbed or never became steady"
-        return _Draft(replace(blank, verdict="unstable-device", reason=detail))
+    turned = bool(good) and all(_took_turns(r) for pair in good for r in pair)
+    lost = sum(not (_steady(x) and _steady(y)) for x, y in pairs) if turned else spoiled
+    blank = replace(blank, pairs=len(good), disturbed=spoiled, repeated=_repeated(a, b))
+    blank = replace(blank, note=_note(blank, len(pairs), lost, turned))
+    unstable = f"{max(lost, spoiled)} of {len(pairs)} pairs were disturbed or never became steady"
+    many = lost > DISTURBED * len(pairs)
+    if not good or (many and not turned):
+        return _Draft(replace(blank, verdict="unstable-device", reason=unstable))
     left = [statistics.median(x.samples_ms) for x, _ in good]
     right = [statistics.median(y.samples_ms) for _, y in good]
     blank = replace(blank, a=statistics.median(left), b=statistics.median(right))
-    if not interleaved:
-        return _Draft(_apart(blank, left, right))
-    result = judge_differences([difference_of(x, y) for x, y in good], margin, alpha)
+    unchecked = sum(r.error.get("ok") is not True for r in (*a, *b)) if blank.metric in CHECKED else 0
+    if not blank.interleaved:
+        apart = _apart(blank, left, right)
+        return _Draft(_without_passing(apart, unchecked))
+    result = judge_differences([difference_of(x, y) for x, y in good], blank.margin, blank.alpha)
     found = {name: getattr(result, name) for name in ("verdict", "ratio", "lo", "hi", "mde")}
-    return _Draft(replace(blank, **found), result)
+    drafted = replace(blank, **found)
+    if many and drafted.verdict != "regressed":
+        # Turns make the test exact on any machine, so a slow-down is one; but "as fast as before" is said of a
+        # steady state, and most pairs never had one.
+        return _Draft(replace(drafted, verdict="unstable-device", reason=unstable))
+    checked = _without_passing(drafted, unchecked)
+    return _Draft(checked, result if checked is drafted else None)
+
+
+def _repeated(*sides: Sequence[BlockRecord]) -> int:
+    return max(len(side) - len({r.block for r in side}) for side in sides)
+
+
+def _without_passing(found: CellVerdict, unchecked: int) -> CellVerdict:
+    """Nothing passes of which nobody has seen that its answers are right."""
+    if not unchecked or found.verdict not in PASSING:
+        return found
+    why = f"the outputs of {unchecked} blocks were not compared with the reference"
+    return replace(found, verdict="inconclusive", reason=why)
+
+
+def _note(found: CellVerdict, pairs: int, lost: int, turned: bool) -> str:
+    """What the machine did to the pairs, in words ('' where it was quiet)."""
+    words = []
+    if found.repeated:
+        words.append(f"{found.repeated} disturbed pairs were measured again")
+    if found.disturbed:
+        still = "stayed" if found.repeated else "were"
+        count = ", and count: both sides of a pair met the same" if turned else ""
+        words.append(f"{found.disturbed} of {pairs} pairs {still} disturbed{count}")
+    if lost and turned:
+        words.append(f"{lost} of them never became steady")
+    return "; ".join(words)
 
 
 def difference_of(a: BlockRecord, b: BlockRecord) -> float:

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import devices, regress_output
-from bench.compare_judge import CellVerdict, default_pairs, judge
-from bench.compare_run import PAIRED, Measured, are_interleaved, load, measure_sides
+from bench.compare_judge import CellVerdict, default_pairs, judge, quick_pairs
+from bench.compare_run import PAIRED, REPEATS, Measured, are_interleaved, load, measure_sides
 from bench.compare_sides import Side, resolve
 from bench.options import RunOptions
 from bench.prepare import prepare
@@ -23,7 +23,7 @@ from ecp.errors import UsageError
 DEFAULT_MODELS = ("vit_tiny", "ecp_vit_tiny")
 DEFAULT_BACKENDS = ("ecp",)
 QUICK = Settings(min_samples=10, min_seconds=0.3, warmup_seconds=2.0)
-QUICK_PAIRS = 7
+QUICK_REPEATS = 1
 
 
 def compare_and_show(
@@ -34,10 +34,13 @@ def compare_and_show(
     margin: float | None,
     outputs: Mapping[str, Path | None],
     *,
-    strict: bool,
+    ci: bool = False,
     purpose: str,
 ) -> int:
-    """Run the comparison as asked; the exit code. ``outputs``: files for ``json``, ``junit``, ``markdown``."""
+    """Run the comparison as asked; the exit code. ``outputs``: files for ``json``, ``junit``, ``markdown``.
+
+    ``ci``: everything that is not shown to be as fast as before fails.
+    """
     sides = resolve(a, options.out), resolve(b, options.out)
     if len({s.kind == "run" for s in sides}) != 1:
         raise UsageError(f"'{a}' and '{b}': compare two revisions or two runs, not one of each")
@@ -63,12 +66,12 @@ def compare_and_show(
         "interrupted": measured.interrupted,
     }
     regress_output.write(outputs.get("json"), regress_output.as_json(verdicts, facts), "--json")
-    regress_output.write(outputs.get("junit"), regress_output.junit(verdicts, title, strict), "--junit")
+    regress_output.write(outputs.get("junit"), regress_output.junit(verdicts, title, ci), "--junit")
     regress_output.write(outputs.get("markdown"), regress_output.markdown(verdicts, title), "--markdown")
     if measured.interrupted:
         print("interrupted: judged on the pairs that were complete", file=sys.stderr)
         return 130
-    return regress_output.exit_code(verdicts, strict)
+    return regress_output.exit_code(verdicts, ci)
 
 
 def reach(device: str) -> Target:
@@ -81,7 +84,7 @@ def _measure(
 ) -> Measured:
     cases = make_cases("latency", options, DEFAULT_MODELS, DEFAULT_BACKENDS)
     target = reach(options.device)
-    count = pairs or (QUICK_PAIRS if options.quick else default_pairs(len(cases)))
+    count = pairs or (quick_pairs if options.quick else default_pairs)(len(cases))
     settings = QUICK if options.quick else PAIRED
     settings = Settings(settings.min_samples, settings.min_seconds, settings.warmup_seconds, options.timeout)
     prepared = {name: prepare(name) for name in sorted({c.model for c in cases})}
@@ -98,6 +101,7 @@ def _measure(
             settings=settings,
             purpose=purpose,
             progress=lambda label, done, total: status.update(f"{label}: pair {done + 1} of {total}"),
+            repeats=QUICK_REPEATS if options.quick else REPEATS,
         )
 
 
@@ -112,8 +116,9 @@ def _show(
     console.print(regress_output.table(verdicts, title, console.width >= WIDE))
     console.print(regress_output.LEGEND, markup=False, highlight=False, soft_wrap=True)
     for v in verdicts:
-        if v.reason:
-            console.print(f"{v.name}: {v.verdict}: {v.reason}", markup=False, highlight=False, soft_wrap=True)
+        said = "; ".join(filter(None, (v.reason, v.note)))
+        if said:
+            console.print(f"{v.name}: {v.verdict}: {said}", markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"{regress_output.summary(verdicts)}; margin {margin:.1%} ({origin}); raw samples: "
         f"{measured.folders[0]} and {measured.folders[1]}",

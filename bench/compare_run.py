@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import interleave, launch
+from bench.compare_judge import disturbed
 from bench.compare_sides import Side, checkout
 from bench.plan import Case, Step, plan_to_json
 from bench.prepare import Prepared
@@ -33,6 +34,8 @@ from bench.validity_machine import machine
 
 Pair = Callable[..., list[BlockRecord]]
 PAIRED = Settings(min_samples=30, min_seconds=1.0, warmup_seconds=3.0)
+# Rounds in which disturbed pairs are measured again, as `latency` does with blocks.
+REPEATS = 2
 
 
 @dataclass
@@ -122,10 +125,12 @@ def measure_sides(
     purpose: str = "compare",
     progress: Callable[[str, int, int], None] = lambda label, done, total: None,
     launchers: tuple[Launcher, Launcher] | None = None,
+    repeats: int = REPEATS,
 ) -> Measured:
     """Measure both sides. Ctrl-C ends the measurement; the pairs that are complete are judged.
 
-    ``launchers`` replaces the processes started in the two checkouts (another host's transport, a test).
+    ``repeats``: rounds in which the pairs that the gates call disturbed are measured again. ``launchers`` replaces
+    the processes started in the two checkouts (another host's transport, a test).
     """
     plan = make_pairs(cases, pairs, seed)
     interrupted = False
@@ -142,7 +147,8 @@ def measure_sides(
         folders = open_folders(out, sides, plan, metric, purpose)
         state = "stopped"
         try:
-            _carry_out(plan, folders, partial(measure, folders, prepared, target, settings), progress)
+            carry_out = partial(_carry_out, partial(measure, folders, prepared, target, settings), progress)
+            _with_repeats(carry_out, plan, folders, repeats, seed)
             state = "complete"
         except KeyboardInterrupt:
             state, interrupted = "interrupted", True
@@ -153,21 +159,61 @@ def measure_sides(
     return load(folders[0].folder, folders[1].folder, interrupted)
 
 
-def _carry_out(
-    plan: Sequence[tuple[Step, str]],
+Plan = Sequence[tuple[Step, str]]
+
+
+def _with_repeats(
+    carry_out: Callable[[Plan, set[str]], list[Step]],
+    plan: Plan,
     folders: tuple[RunFolder, RunFolder],
+    repeats: int,
+    seed: int,
+) -> None:
+    """The plan, then up to ``repeats`` rounds of its disturbed pairs, in an order drawn anew.
+
+    Which pairs are repeated is decided by the gates alone, never by a time. A round that leaves as many disturbed as
+    there were is the last: this machine will not become quiet now.
+    """
+    settled: set[str] = set()
+    again, seq = carry_out(plan, settled), len(plan)
+    for number in range(repeats):
+        again = [step for step in again if repr(step.case) not in settled]
+        if not again:
+            return
+        orders = pair_orders(len(again), seed + 104_729 * (number + 1))
+        round_of = [
+            (Step(seq + n, s.block, s.case), o) for n, (s, o) in enumerate(zip(again, orders, strict=True))
+        ]
+        seq += len(again)
+        for folder in folders:
+            run = folder.read_run()
+            folder.write_run({**run, "orders": [*run["orders"], *orders]})
+        left = carry_out(round_of, settled)
+        if len(left) == len(again):
+            return
+        again = left
+
+
+def _carry_out(
     measure: Callable[[Step, str], list[BlockRecord]],
     progress: Callable[[str, int, int], None],
-) -> None:
-    settled: set[str] = set()
+    plan: Plan,
+    settled: set[str],
+) -> list[Step]:
+    """Measure the pairs of ``plan``; the disturbed ones. ``settled`` gains the cases that can have no more pairs."""
+    spoiled = []
     for number, (step, order) in enumerate(plan):
         progress(step.case.label, number, len(plan))
         if repr(step.case) in settled:
             continue
-        if any(r.status in ("unsupported", "unavailable", "failed") for r in measure(step, order)):
+        records = measure(step, order)
+        if any(r.status not in ("measured", "unstable") for r in records):
             # Neither side can make a pair of this case any more: the other blocks would be wasted time.
             settled.add(repr(step.case))
+        elif any(disturbed(r) for r in records):
+            spoiled.append(step)
     progress("", len(plan), len(plan))
+    return spoiled
 
 
 def _block_after_block(

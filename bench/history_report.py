@@ -214,6 +214,6 @@ def _confirm(found: dict[SeriesId, list[Change]], out: Path, console: Console) -
                 precision=identity.precision,
                 out=out,
             )
-            verdict = compare_and_show(a, b, options, None, None, {}, strict=False, purpose="confirm")
+            verdict = compare_and_show(a, b, options, None, None, {}, purpose="confirm")
             code = max(code, verdict)
     return code

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from bench import options as o
-from bench.compare import Junit, Margin, Markdown, PairCount
+from bench.compare import Ci, Junit, Margin, Markdown, PairCount
 from bench.options import RunOptions
+from ecp.errors import UsageError
 
 Against = Annotated[
     str, typer.Option("--against", help="Revision (or run) that this one must not be slower than.")
@@ -23,7 +24,6 @@ AA = Annotated[
         "--aa", min=1, help="Compare the code with itself this often: the device's false-alarm rate."
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Fail also where nothing could be shown.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,7 @@ def regress(
     pairs: PairCount = None,
     margin: Margin = None,
     aa: AA = None,
-    strict: Strict = False,
+    ci: Ci = False,
     quick: o.Quick = False,
     json: o.Json = None,
     junit: Junit = None,
@@ -54,14 +54,18 @@ def regress(
     """Has anything become slower? Both revisions are measured now, interleaved; exit code 1 on a regression.
 
     Verdicts: regressed, improved, unchanged, inconclusive, unstable-device, no-baseline, incomparable, failed,
-    not-run. Only regressed and failed fail the gate; with --strict everything that is not shown to be fine.
+    not-run. Only regressed and failed fail the gate; with --ci everything but improved and unchanged does.
 
-    Example: python -m bench regress --against main --models vit_small --junit regress.xml
+    Example: python -m bench regress --ci --against main --models vit_small --junit regress.xml
     """
     asked = RunOptions(
         device, models, backends, precision, threads, quick, None, out, False, seed, timeout=timeout
     )
     if aa is not None:
+        if ci or junit or markdown:
+            raise UsageError(
+                "--aa learns this device's noise and judges nothing: no --ci, --junit or --markdown"
+            )
         from bench.regress_aa import campaign
 
         raise typer.Exit(campaign(aa, asked, pairs, margin, json))
@@ -69,5 +73,5 @@ def regress(
 
     outputs: dict[str, Path | None] = {"json": json, "junit": junit, "markdown": markdown}
     raise typer.Exit(
-        compare_and_show(against, revision, asked, pairs, margin, outputs, strict=strict, purpose="regress")
+        compare_and_show(against, revision, asked, pairs, margin, outputs, ci=ci, purpose="regress")
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.compare_judge import CellVerdict, judge
-from bench.compare_report import DEFAULT_BACKENDS, QUICK, QUICK_PAIRS, reach
+from bench.compare_judge import CellVerdict, judge, quick_pairs
+from bench.compare_report import DEFAULT_BACKENDS, QUICK, QUICK_REPEATS, reach
 from bench.compare_run import measure_sides
 from bench.compare_sides import WORKING_TREE, resolve
 from bench.options import RunOptions
@@ -51,6 +51,7 @@ def compare_with_itself(
             settings=Settings(QUICK.min_samples, QUICK.min_seconds, QUICK.warmup_seconds, options.timeout),
             purpose="aa",
             launchers=launchers,
+            repeats=QUICK_REPEATS,
         )
         found = judge(measured.a, measured.b, measured.run_a, measured.run_b, margin=margin)
         verdicts += found
@@ -74,7 +75,9 @@ def campaign(
         words = ", ".join(f"{v.model}/{v.backend} {v.verdict}" for v in verdicts)
         console.print(f"{number + 1} of {times}: {words}", markup=False, highlight=False)
 
-    verdicts = compare_with_itself(times, options, pairs or QUICK_PAIRS, limit, prepared, target, tell)
+    verdicts = compare_with_itself(
+        times, options, pairs or quick_pairs(len(cases)), limit, prepared, target, tell
+    )
     summary = profile(options.device, verdicts, limit)
     path = save(summary, options.out)
     console.print(sentence(summary), markup=False, highlight=False, soft_wrap=True)

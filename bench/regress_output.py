@@ -11,21 +11,20 @@ from xml.etree import ElementTree as Xml
 
 from rich.table import Table
 
-from bench.compare_judge import VERDICTS, CellVerdict
+from bench.compare_judge import PASSING, VERDICTS, CellVerdict
 from bench.metrics import UNITS
 from bench.plain import plain_table
 from ecp.errors import UsageError
 
 COLOURS = {"regressed": "red", "failed": "red", "improved": "green", "unchanged": "green"}
 FAILING = ("regressed", "failed")
-# What a strict gate also refuses: cells about which nothing could be shown.
-UNPROVEN = ("inconclusive", "unstable-device", "no-baseline", "incomparable", "not-run")
 
 
-def exit_code(verdicts: Sequence[CellVerdict], strict: bool) -> int:
-    """1 where anything regressed or failed (``strict``: or could not be shown to be fine), else 0."""
-    refused = FAILING + (UNPROVEN if strict else ())
-    return int(any(v.verdict in refused for v in verdicts))
+def exit_code(verdicts: Sequence[CellVerdict], ci: bool = False) -> int:
+    """1 where anything regressed or failed (``ci``: was not shown to be fine), or nothing was compared; else 0."""
+    if not verdicts:
+        return 1
+    return int(any(v.verdict in FAILING or (ci and v.verdict not in PASSING) for v in verdicts))
 
 
 def _percent(ratio: float | None) -> str:
@@ -96,28 +95,31 @@ def markdown(verdicts: Sequence[CellVerdict], title: str) -> str:
     for v in verdicts:
         row = [*_columns(v), str(v.pairs), f"**{v.verdict}**" if v.verdict in FAILING else v.verdict]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-    reasons = [f"- `{v.name}`: {v.reason}" for v in verdicts if v.reason]
+    reasons = [f"- `{v.name}`: {said}" for v in verdicts if (said := _said(v))]
     if reasons:
         lines += ["", *reasons]
     return "\n".join(lines) + "\n"
 
 
-def junit(verdicts: Sequence[CellVerdict], title: str, strict: bool) -> bytes:
-    """JUnit XML: a regression is a failure, a cell that failed an error, an unproven one skipped."""
-    failures = [v for v in verdicts if v.verdict == "regressed" or (strict and v.verdict in UNPROVEN)]
+def _said(v: CellVerdict) -> str:
+    return "; ".join(filter(None, (v.reason, v.note)))
+
+
+def junit(verdicts: Sequence[CellVerdict], title: str, ci: bool = False) -> bytes:
+    """JUnit XML: a regression is a failure, a cell that failed an error, an unproven one skipped, by ``ci`` failed."""
+    unproven = [v for v in verdicts if v.verdict not in (*PASSING, *FAILING)]
+    failures = [v for v in verdicts if v.verdict == "regressed" or (ci and v in unproven)]
     errors = [v for v in verdicts if v.verdict == "failed"]
     counts = {"tests": len(verdicts), "failures": len(failures), "errors": len(errors)}
     suite = Xml.Element("testsuite", {"name": title, **{k: str(n) for k, n in counts.items()}})
     for v in verdicts:
         case = Xml.SubElement(suite, "testcase", {"classname": f"regress.{v.metric}", "name": v.name})
-        message = (
-            f"{v.verdict}: {v.reason}" if v.reason else f"{v.verdict}: {_percent(v.ratio)} {_interval(v)}"
-        )
+        message = f"{v.verdict}: {_said(v) or f'{_percent(v.ratio)} {_interval(v)}'}"
         if v in errors:
             Xml.SubElement(case, "error", {"message": message})
         elif v in failures:
             Xml.SubElement(case, "failure", {"message": message})
-        elif v.verdict in UNPROVEN:
+        elif v in unproven:
             Xml.SubElement(case, "skipped", {"message": message})
         Xml.SubElement(case, "system-out").text = json.dumps(v.to_dict())
     root = Xml.Element("testsuites")

@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import xml.etree.ElementTree as Xml
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,8 +24,10 @@ from bench.options import RunOptions
 from bench.plan import Case
 from bench.prepare import Prepared
 from bench.protocol import Reply
+from bench.records import BlockRecord, CellKey
 from bench.runner import Target
 from bench.stats.paired import MARGIN
+from bench.stats.simulate_turns import Burst, turn_differences
 from ecp.errors import UsageError
 
 CASE = Case("local", "ecp", "vit_tiny", "latency")
@@ -99,7 +102,7 @@ def test_one_percent_is_not_claimed_at_a_two_percent_margin(tmp_path):
 @pytest.mark.parametrize(
     ("status_a", "status_b", "verdict"),
     [
-        ("failed", "measured", "no-baseline"),
+        ("failed", "measured", "failed"),
         ("unsupported", "measured", "no-baseline"),
         ("measured", "failed", "failed"),
         ("measured", "unavailable", "not-run"),
@@ -126,10 +129,133 @@ def test_other_driver_is_incomparable_and_wrong_output_failed(tmp_path):
     assert "output" in found.reason
 
 
-def test_a_busy_machine_is_unstable_and_not_a_regression(tmp_path):
+@pytest.mark.parametrize("wrong_side", ["A", "B"])
+@pytest.mark.parametrize("wrong", [1, 2, 5, 9, 10])
+def test_one_wrong_output_fails_the_cell_however_many_blocks_were_right_and_fast(tmp_path, wrong_side, wrong):
+    """Whatever else was measured, and also where the bad block was measured again and was right then."""
+    side, left = machine(30, noise=0.004), {"n": wrong}
+
+    def sometimes(good):
+        def launch(request, timeout_s):
+            reply = good(request, timeout_s)
+            left["n"] -= 1
+            problem = {"ok": False, "reason": "wrong output: max abs error 3 against the float64 reference"}
+            return reply if left["n"] < 0 else replace(reply, status="failed", error=problem)
+
+        return launch
+
+    good, fast = side(), side(0.7)
+    sides = (sometimes(good), fast) if wrong_side == "A" else (good, sometimes(fast))
+    measured, (found,) = run(tmp_path, *sides)
+    assert (
+        found.verdict == "failed" and f"side {wrong_side}" in found.reason and "wrong output" in found.reason
+    )
+    # All pairs were measured anyhow (an older harness, two finished runs): the same verdict.
+    bad = measured.a if wrong_side == "A" else measured.b
+    problem = {"ok": False, "reason": "wrong output"}
+    left["n"] = 0
+    full, (fine,) = run(tmp_path / "full", good, fast)
+    assert fine.verdict == "improved"
+    for status in ("measured", "failed", "unstable"):
+        for seq in (0, 99):
+            sides = {"A": list(full.a), "B": list(full.b)}
+            sides[wrong_side] += [replace(bad[0], seq=seq, block=3, status=status, error=problem)]
+            (found,) = compare_judge.judge(sides["A"], sides["B"], full.run_a, full.run_b)
+            assert found.verdict == "failed"
+            assert regress_output.exit_code([found]) == 1
+
+
+def test_unchecked_outputs_and_half_a_side_do_not_pass(tmp_path):
+    side = machine(31, noise=0.004)
+    _, (found,) = run(tmp_path / "a", side(error={}), side(0.7))
+    assert found.verdict == "inconclusive" and "not compared with the reference" in found.reason
+    full, _ = run(tmp_path / "b", side(), side(0.7))
+    late = replace(full.b[3], status="unsupported", reason="no such operator", samples_ms=[], error={})
+    (found,) = compare_judge.judge(full.a, [*full.b[:3], late, *full.b[4:]], full.run_a, full.run_b)
+    assert found.verdict == "not-run"
+    key = {"metric": "accuracy"}
+    accurate = [[replace(r, cell=replace(r.cell, **key)) for r in s] for s in (full.a, full.b)]
+    (found,) = compare_judge.judge(*accurate, full.run_a, full.run_b)
+    assert found.verdict == "incomparable" and "accuracy" in found.reason
+
+
+def disturbance():
     gate = validity.Gate("load-by-others", "failed", "1.7 processors busy for others")
+    return {"gates": validity.to_json([gate])}
+
+
+def test_disturbed_pairs_are_measured_again_and_the_value_never_decides(tmp_path):
+    side, count = machine(32, noise=0.004), {"n": 0}
+    slow, noisy = side(1.21), side(1.21, status="unstable", extra=disturbance())
+
+    def at_first(request, timeout_s):
+        count["n"] += 1
+        return (noisy if count["n"] in (2, 5, 6, 7, 8, 9, 13) else slow)(request, timeout_s)
+
+    measured, (found,) = run(tmp_path, side(), at_first)
+    # Six disturbed at first, the repeat of the third of them once more.
+    assert [r.block for r in measured.b[10:]] == [1, 4, 5, 6, 7, 8, 5]
+    assert len({r.seq for r in measured.b}) == 17 and len(measured.run_b["orders"]) == 17
+    assert (found.verdict, found.pairs, found.disturbed, found.repeated) == ("regressed", 10, 0, 7)
+    assert "7 disturbed pairs were measured again" in found.note
+    count["n"] = 20
+    measured, _ = run(tmp_path / "odd", side(), lambda request, _: side(5.0)(request, 1.0))
+    assert len(measured.b) == 10
+
+
+def test_repeats_are_bounded_and_what_stays_disturbed_is_said(tmp_path):
+    side, calls = machine(33), {"n": 0}
+
+    def noisy(good_every):
+        def launch(request, timeout_s):
+            calls["n"] += 1
+            extra = {} if calls["n"] % good_every == 0 else disturbance()
+            return side(1.0, extra=extra)(request, timeout_s)
+
+        return launch
+
+    measured, (found,) = run(tmp_path / "a", side(), noisy(4))
+    assert len(measured.b) <= 10 * (1 + compare_run.REPEATS)
+    assert found.disturbed and f"{found.disturbed} of 10 pairs stayed disturbed" in found.note
+    assert found.note in regress_output.markdown([found], "t")
+    assert found.note in regress_output.junit([found], "t").decode()
+    measured, _ = run(tmp_path / "b", side(), noisy(10_000))
+    assert len(measured.b) == 20, "a round that changes nothing is the last"
+
+
+@pytest.mark.parametrize("slower", [1.05, 1.21])
+def test_a_slow_down_is_found_by_turns_on_a_machine_that_is_never_quiet(tmp_path, slower):
+    """Every pair is disturbed and none gets steady; the known truth is found, and nothing is called unchanged."""
+    rng, found = np.random.default_rng(34), []
+    for true in [slower] * 20 + [1.0] * 20:
+        d = turn_differences(rng, 10, Burst(), rounds=12)
+        verdict = compare_judge.judge(*_turned(tmp_path, d + math.log(true)), {}, {})[0]
+        assert verdict.disturbed == 10 and "never became steady" in verdict.note
+        found.append(verdict.verdict)
+    assert found[:20].count("regressed") >= 18
+    assert set(found[20:]) <= {"unstable-device"}
+
+
+def _turned(tmp_path, differences):
+    """Records of pairs that took turns on a disturbed machine, with these differences."""
+    cell = CellKey("local", "ecp", "1", "m", "0" * 64, "fp32", "latency")
+
+    def side(letter, factors):
+        extra = {"turn_lengths": [2] * 4, "steady": False, **disturbance()}
+        return [
+            BlockRecord(
+                run_id=letter, seq=n, block=n, cell=cell, status="unstable", samples_ms=[10.0 * f] * 8,
+                extra=extra, error={"ok": True},
+            )
+            for n, f in enumerate(factors)
+        ]  # fmt: skip
+
+    return side("a", [1.0] * len(differences)), side("b", np.exp(differences).tolist())
+
+
+def test_a_busy_machine_is_unstable_and_not_a_regression(tmp_path):
     side = machine(6)
-    _, (found,) = run(tmp_path, side(), side(1.5, extra={"gates": validity.to_json([gate])}))
+    _, (found,) = run(tmp_path, side(), side(1.5, extra=disturbance()))
     assert found.verdict == "unstable-device"
     assert found.disturbed == 10
 
@@ -138,6 +264,7 @@ def test_holm_needs_more_pairs_for_many_cells(tmp_path):
     cases = [Case("local", "ecp", f"m{i}", "latency") for i in range(20)]
     assert compare_judge.default_pairs(1) == 10
     assert compare_judge.default_pairs(20) == 14
+    assert (compare_judge.quick_pairs(1), compare_judge.quick_pairs(20)) == (9, 13)
     side = machine(7, noise=0.002)
     _, found = run(tmp_path, side(), side(1.10), pairs=8, cases=cases)
     assert {v.verdict for v in found} == {"inconclusive"}
@@ -195,18 +322,24 @@ def _verdict(name, **more):
 
 def test_exit_codes():
     for name in compare_judge.VERDICTS:
-        assert regress_output.exit_code([_verdict(name)], strict=False) == (name in ("regressed", "failed"))
+        assert regress_output.exit_code([_verdict(name)], ci=False) == (name in ("regressed", "failed"))
         fine = name in ("unchanged", "improved")
-        assert regress_output.exit_code([_verdict(name)], strict=True) == (not fine)
+        assert regress_output.exit_code([_verdict(name)], ci=True) == (not fine)
+        assert regress_output.exit_code([_verdict("unchanged"), _verdict(name)], ci=True) == (not fine)
+    assert regress_output.exit_code([_verdict("a verdict of tomorrow")], ci=True) == 1
+    assert regress_output.exit_code([], ci=False) == 1, "nothing was compared"
 
 
 def test_outputs_hold_every_verdict():
     verdicts = [_verdict(n, reason=f"because | {n}") for n in compare_judge.VERDICTS]
     verdicts[0] = _verdict("regressed", a=1.0, b=1.1, ratio=1.1, lo=1.08, hi=math.inf, mde=0.03, pairs=10)
-    root = Xml.fromstring(regress_output.junit(verdicts, "t", strict=False))
+    root = Xml.fromstring(regress_output.junit(verdicts, "t", ci=False))
     (suite,) = root
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("9", "1", "1")
     assert len(suite.findall("testcase/skipped")) == 5
+    (suite,) = Xml.fromstring(regress_output.junit(verdicts, "t", ci=True))
+    assert (suite.get("failures"), suite.get("errors")) == ("6", "1")
+    assert not suite.findall("testcase/skipped")
     text = regress_output.markdown(verdicts, "t")
     assert "1 regressed" in text
     assert "+8.0% .. +inf" in text
