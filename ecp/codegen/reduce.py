@@ -228,9 +228,11 @@ class _Rows:
             )
         return self.reader.read(self.space.source, coords)
 
-    def _fold(self, out: list[Expr], start: str, update: Callable[[str, str], str], name: str) -> str:
+    def _fold(
+        self, out: list[Expr], start: str, update: Callable[[str, str], str], name: str, ctype: str = ""
+    ) -> str:
         """Accumulate ``update(acc, x)`` over the reduced coordinates; lanes are folded at the end."""
-        ctype = self.reader.ctype(self.space.source)
+        ctype = ctype or self.reader.ctype(self.space.source)
         acc = self.kernel.name(name)
         self.kernel.emit(f"{ctype} {acc} = {start};")
         with self._loops() as loops:
@@ -282,7 +284,12 @@ class _Rows:
         if op == "ReduceProd":
             acc = self._fold(out, f"({ctype})(1)", lambda a, x: f"{a} * {x}", "product")
             return self._across(acc, "({} * {})")
-        acc = self._across(self._fold(out, f"({ctype})(0)", lambda a, x: f"{a} + {x}", "sum"), "({} + {})")
+        # A mean fits where the sum may not.
+        wide = "long" if op == "ReduceMean" and ctype in ("int", "uint") else ctype
+        total = self._fold(out, f"({wide})(0)", lambda a, x: f"{a} + {x}", "sum", wide)
+        acc = self._across(total, "({} + {})")
+        if wide != ctype:
+            return self.kernel.define(ctype, f"({ctype})({acc} / {count})")
         if op == "ReduceMean":
             return self.kernel.define(ctype, f"{acc} / ({ctype})({count})")
         if op == "AveragePool":

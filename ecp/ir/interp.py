@@ -43,7 +43,9 @@ def evaluate(
     if dtype is not None and node.op == "Cast" and np.dtype(attrs["to"]).kind == "f":
         attrs = {"to": dtype.name}
     try:
-        return OPS[node.op].evaluate(attrs, [values[i] if i else None for i in node.inputs])
+        # NaN, infinities and what does not fit are values like others: they go on, without a word on stderr.
+        with np.errstate(all="ignore"):
+            return OPS[node.op].evaluate(attrs, [values[i] if i else None for i in node.inputs])
     except OutsideError as error:
         raise IndexRangeError(label(node), node.inputs[1], error.size, error.value) from None
 

@@ -94,10 +94,11 @@ _TO_BOOL: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...], str]] = {
 
 
 def _div(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if not np.issubdtype(a.dtype, np.integer):
+        return a / b
     # ONNX integer division truncates; numpy's floors.
-    if np.issubdtype(a.dtype, np.integer):
-        return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))) if a.dtype.kind == "i" else a // b
-    return a / b
+    up = (a % b != 0) & ((a < 0) != (b < 0))
+    return a // b + up.astype(a.dtype)
 
 
 def _mod(a: np.ndarray, b: np.ndarray, fmod: int) -> np.ndarray:

@@ -98,6 +98,8 @@ def elementwise(dtype: str) -> Rows:
     a, b = (v.reshape(-1) for v in np.meshgrid(x, x, indexing="ij"))
     # A row of 33 is no multiple of a vector: the same operators in scalar code.
     rows = Rows({"x": x, "s": np.append(x, x[:1]), "a": a, "b": b})
+    if dtype in INTEGERS:  # ONNX Runtime does not survive 1 / 0 and the least value / -1
+        rows.feeds["d"] = np.where((b == 0) | (b + 1 == 0), 5, b).astype(dtype)
     for op in _ELEMENTWISE:
         if op == "Cast":
             continue
@@ -114,7 +116,8 @@ def elementwise(dtype: str) -> Rows:
                     rows.add(op, ["x", *given])
                     rows.add(op, ["s", *given])
             elif OPS[op].arity[0] == 2:
-                rows.add(op, ["a", "b"], **attrs)
+                divisor = "d" if op in ("Div", "Mod") and dtype in INTEGERS else "b"
+                rows.add(op, ["a", divisor], **attrs)
             else:
                 rows.add(op, ["x"], **attrs)
                 rows.add(op, ["s"], **attrs)
@@ -122,19 +125,36 @@ def elementwise(dtype: str) -> Rows:
 
 
 def casts(dtype: str) -> Rows:
-    """Cast to every dtype."""
+    """Cast to every dtype; quantization; powers of one dtype by another."""
     rows = Rows({"x": specials(dtype)})
     for to in (*FLOATS, *INTEGERS, "bool"):
         if to != dtype:
             rows.add("Cast", ["x"], to=helper.np_dtype_to_tensor_dtype(np.dtype(to)))
+    if dtype == "float32":
+        scale = rows.constant("scale", np.float32(0.1))
+        for to in ("int8", "uint8", "int16", "uint16"):
+            rows.feeds[to] = specials(to)
+            zero = rows.constant(f"zero {to}", np.array(3, to))
+            rows.add("QuantizeLinear", ["x", scale, zero])
+            rows.add("DequantizeLinear", [to, scale, zero])
+    if dtype in ("float32", "float64", "int32", "int64"):
+        for other in {"float32", "float64", "int32", "int64"} - {dtype}:
+            a, b = np.meshgrid(specials(dtype), specials(other), indexing="ij")
+            rows.feeds |= {f"base {other}": a.reshape(-1), f"exponent {other}": b.reshape(-1)}
+            rows.add("Pow", [f"base {other}", f"exponent {other}"])
     return rows
 
 
-def _one_in_a_row(dtype: str, *shape: int) -> np.ndarray:
-    """Ordinary numbers; row i (along the last axis) holds special value i, at another place in each."""
+def _one_in_a_row(dtype: str, *shape: int, mild: bool = False) -> np.ndarray:
+    """Ordinary numbers; row i (along the last axis) holds special value i, at another place in each.
+
+    ``mild``: no finite values that a sum of them all would be lost beside, or overflow by.
+    """
     rng = np.random.default_rng(0)
     x = (4 * rng.standard_normal(shape)).astype(dtype)
     flat, values = x.reshape(-1, shape[-1]), specials(dtype)
+    if mild:
+        values = values[~(np.isfinite(values) & (np.abs(values) > 10))]
     for i, row in enumerate(flat):
         row[(5 * i) % shape[-1]] = values[i % len(values)]
     return x
@@ -142,15 +162,9 @@ def _one_in_a_row(dtype: str, *shape: int) -> np.ndarray:
 
 def _rows(rows: Rows, op: str) -> None:
     """Reductions, normalisations and scans: along the last axis (vector lanes and scalars), and along an outer one."""
-    axis = {
-        "Softmax": (2, 1),
-        "LayerNormalization": (2, 1),
-        "ArgMax": (2, 1),
-        "ArgMin": (2, 1),
-        "TopK": (2, 1),
-    }.get(op)
-    for x in ("wide", "odd"):
-        for at in axis or (2, 1):
+    mild = "mild " if op in ("ReduceSum", "ReduceMean", "ReduceProd", "CumSum", "LayerNormalization") else ""
+    for x in (f"{mild}wide", f"{mild}odd"):
+        for at in (2, 1):
             if op == "LayerNormalization":
                 shape = rows.feeds[x].shape[at:]
                 dtype = rows.feeds[x].dtype
@@ -160,14 +174,16 @@ def _rows(rows: Rows, op: str) -> None:
             elif op == "TopK":
                 rows.add(op, [x, rows.constant("k", np.array([3], np.int64))], 2, axis=at)
                 rows.add(op, [x, "k"], 2, axis=at, largest=0)
-            elif axis:
+            elif op in ("Softmax", "ArgMax", "ArgMin"):
                 rows.add(op, [x], axis=at)
+                if op.startswith("Arg"):
+                    rows.add(op, [x], axis=at, select_last_index=1)
             else:
                 rows.add(op, [x, rows.constant(f"axes{at}", np.array([at], np.int64))])
 
 
 def _pool(rows: Rows, op: str) -> None:
-    for x in ("image", "strip"):
+    for x in ("image", "strip") if op == "MaxPool" else ("mild image", "mild strip"):
         rows.add(op, [x], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])
         rows.add(op, [x], kernel_shape=[2, 2], strides=[2, 2])
 
@@ -176,13 +192,13 @@ def _product(rows: Rows, op: str) -> None:
     dtype = rows.feeds["image"].dtype
     rng = np.random.default_rng(1)
     if op == "MatMul":
-        rows.add(op, ["wide", rows.constant("w", rng.standard_normal((32, 16)).astype(dtype))])
-        rows.add(op, ["odd", rows.constant("v", rng.standard_normal((33, 7)).astype(dtype))])
+        rows.add(op, ["mild wide", rows.constant("w", rng.standard_normal((32, 16)).astype(dtype))])
+        rows.add(op, ["mild odd", rows.constant("v", rng.standard_normal((33, 7)).astype(dtype))])
         return
     rows.add(
         op, ["image", rows.constant("f", rng.standard_normal((16, 4, 3, 3)).astype(dtype))], pads=[1, 1, 1, 1]
     )
-    rows.add(op, ["image", rows.constant("p", rng.standard_normal((8, 4, 1, 1)).astype(dtype))])
+    rows.add(op, ["mild image", rows.constant("p", rng.standard_normal((8, 4, 1, 1)).astype(dtype))])
 
 
 def _moved(rows: Rows, op: str) -> None:
@@ -191,12 +207,17 @@ def _moved(rows: Rows, op: str) -> None:
     def i64(name: str, *v: int) -> str:
         return rows.constant(name, np.array(v, np.int64))
 
+    dtype = rows.feeds["wide"].dtype
+    fill = rows.constant(
+        "fill", np.asarray(INF if dtype.kind == "f" else 1, dtype)
+    )  # NaN in a constant is refused
     inputs: dict[str, list[Any]] = {
         "Identity": [["wide"], {}], "Reshape": [["wide", i64("shape", 32, 32)], {}], "Transpose": [["wide"], {"perm": [0, 2, 1]}],
         "Slice": [["wide", i64("from", 1), i64("to", 3), i64("ax", 1)], {}], "Split": [["wide"], {"axis": 0, "num_outputs": 8}],
         "Concat": [["wide", "odd"], {"axis": 2}], "Expand": [["wide", i64("big", 2, 8, 4, 32)], {}],
         "Gather": [["wide", i64("pick", 3, 0, 0, 2)], {"axis": 1}], "GatherDyn": [["wide", "index"], {"axis": 1}],
-        "Pad": [["wide", i64("pads", 0, 0, 1, 0, 0, 2), rows.constant("fill", np.asarray(NAN, rows.feeds["wide"].dtype))], {}],
+        "GatherElementsDyn": [["wide", "places"], {"axis": 1}], "GatherNDDyn": [["wide", "spots"], {}],
+        "Pad": [["wide", i64("pads", 0, 0, 1, 0, 0, 2), fill], {}],
     }  # fmt: skip
     names, attrs = inputs[op]
     rows.add(op.removesuffix("Dyn"), names, 8 if op == "Split" else 1, **attrs)
@@ -214,13 +235,12 @@ _MADE = ("Fused",)
 
 def shaped(dtype: str) -> Rows:
     """Every operator that is not element-wise."""
-    rows = Rows(
-        {
-            "wide": _one_in_a_row(dtype, 8, 4, 32), "odd": _one_in_a_row(dtype, 8, 4, 33),
-            "image": _one_in_a_row(dtype, 4, 4, 6, 16), "strip": _one_in_a_row(dtype, 3, 3, 7, 5),
-            "index": np.array([3, -4, 1, -1]),
-        }
-    )  # fmt: skip
+    shapes = {"wide": (8, 4, 32), "odd": (8, 4, 33), "image": (4, 4, 6, 16), "strip": (3, 3, 7, 5)}
+    rows = Rows({name: _one_in_a_row(dtype, *shape) for name, shape in shapes.items()})
+    rows.feeds |= {f"mild {name}": _one_in_a_row(dtype, *shape, mild=True) for name, shape in shapes.items()}
+    rng = np.random.default_rng(2)
+    rows.feeds |= {"index": np.array([3, -4, 1, -1]), "places": rng.integers(-4, 4, (8, 5, 32))}
+    rows.feeds["spots"] = rng.integers(-4, 4, (3, 2))
     for op in OPS:
         if op not in _ELEMENTWISE and op not in _MADE:
             _SHAPED[op](rows, op)
