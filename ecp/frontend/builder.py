@@ -24,6 +24,7 @@ class Builder:
         self.inputs: list[str] = []
         self._counts: dict[str, int] = {}
         self._node_names: set[str] = set()
+        self._copies: dict[str, int] = {}
         self._public: set[str] = set()
         self._moved: dict[str, str] = {}
         #: Values made since the last clear, so that a converter's results can take their ONNX names.
@@ -78,9 +79,9 @@ class Builder:
         return tuple(names)
 
     def _node_name(self, source: str) -> str:
-        name, copies = source, 0
+        name = source
         while name in self._node_names:
-            copies += 1
+            copies = self._copies[source] = self._copies.get(source, 0) + 1
             name = f"{source}.{copies}"
         self._node_names.add(name)
         return name

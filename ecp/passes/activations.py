@@ -12,13 +12,15 @@ from ecp.passes.rewrite import drop_dead, scalar
 def gelu(graph: Graph) -> Graph:
     """``x * (1 + erf(x / sqrt(2))) * 0.5``, its factors in any order -> Gelu(x)."""
     made, users = graph.producers(), graph.consumers()
+    position = {id(n): i for i, n in enumerate(graph.nodes)}
     replaced: dict[str, Node] = {}
     for node in graph.nodes:
         found = _argument(graph, node, made)
         spelled = found and _product(graph, node, *found, made, users)
         if found and spelled:
-            last = max(spelled, key=graph.nodes.index)
-            sources = tuple(s for n in sorted(spelled, key=graph.nodes.index) for s in n.sources or (n.name,))
+            ordered = sorted(spelled, key=lambda n: position[id(n)])
+            last = ordered[-1]
+            sources = tuple(s for n in ordered for s in n.sources or (n.name,))
             attrs = {"approximate": "none"}
             replaced[last.output] = Node("Gelu", (found[0],), last.outputs, attrs, last.name, sources)
     if not replaced:

@@ -24,7 +24,7 @@ from ecp.ir.ops import info, is_key
 from ecp.passes.activations import gelu
 from ecp.passes.affine import affine
 from ecp.passes.demand import narrow
-from ecp.passes.rewrite import drop_dead, readers, rename_inputs, scalar
+from ecp.passes.rewrite import drop_dead, readers, rename_inputs, rewrites, scalar
 
 
 def canonicalize(graph: Graph) -> Graph:
@@ -100,11 +100,12 @@ def concat_of_slices(graph: Graph) -> Graph:
 
 def split_over_concat(graph: Graph) -> Graph:
     """Move element-wise operators with constant operands above a Concat that has a constant part."""
-    while True:
+    for _ in range(rewrites(graph)):
         changed = _split_once(graph)
         if changed is None:
-            return graph
+            break
         graph = changed
+    return graph
 
 
 def _split_once(graph: Graph) -> Graph | None:

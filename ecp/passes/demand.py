@@ -17,7 +17,7 @@ from ecp.ir.graph import Graph, Node
 from ecp.ir.infer import infer_node
 from ecp.ir.opinfo import ONE_TO_ONE
 from ecp.ir.ops import info, is_key
-from ecp.passes.rewrite import drop_dead, fresh, rename_inputs
+from ecp.passes.rewrite import drop_dead, fresh, rename_inputs, rewrites
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,13 @@ class Run:
 
 
 def narrow(graph: Graph) -> Graph:
-    """The graph with every slice as far up as it goes; outputs are unchanged."""
-    while True:
+    """The graph with every slice as far up as it goes (:func:`rewrites`); outputs are unchanged."""
+    for _ in range(rewrites(graph)):
         changed = _once(graph)
         if changed is None:
-            return drop_dead(graph, graph.nodes)
+            break
         graph = changed
+    return drop_dead(graph, graph.nodes)
 
 
 def _once(graph: Graph) -> Graph | None:

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from ecp.ir.graph import Graph, Node
 from ecp.ir.op_layout import RUNTIME_INDEXED
 from ecp.passes.canonicalize import is_elementwise
-from ecp.passes.regions import Finder, Region
+from ecp.passes.regions import MAX_REGION, Finder, Region
 from ecp.passes.rewrite import BIJECTIVE, is_view, readers, toposort
 
 # Loops over a row for every output: nothing is fused with them.
 SCANS = ("ArgMax", "ArgMin", "CumSum", "TopK")
+# Views on views that a kernel evaluates at every read; exports have ten at most.
+MAX_VIEWS = 32
 
 
 def fuse(graph: Graph, *, fuse: bool = True, eliminate: bool = True) -> Graph:
@@ -39,14 +41,16 @@ def fuse(graph: Graph, *, fuse: bool = True, eliminate: bool = True) -> Graph:
         regions += [
             Region("copy", [n], n.outputs[0], "elimination is off") for n in graph.nodes if is_view(n)
         ]
+    else:
+        regions += _chain_copies(graph, regions, absorbed)
     regions += _output_copies(graph, regions)
     fused = [_fused_node(graph, r) for r in regions]
     if fuse:
         fused = _merge_attention(graph, fused)
     inside = {n.outputs[0] for r in regions for n in r.nodes if not is_view(n)}
     inside |= absorbed | {r.output for r in regions}
-    copies = {r.nodes[0].outputs[0] for r in regions if r.kind == "copy"}
-    views = [n for n in graph.nodes if n.outputs[0] not in inside | copies]
+    inside |= {r.nodes[0].outputs[0] for r in regions if r.kind == "copy"}
+    views = [n for n in graph.nodes if n.outputs[0] not in inside]
     defined = [*graph.inputs, *graph.constants]
     return _prune(graph, toposort([*views, *fused], defined))
 
@@ -153,6 +157,7 @@ def _absorb_producers(finder: Finder, regions: list[Region]) -> list[Region]:
             or len(target) != 1
             or target[0] is region
             or target[0].kind not in ("reduce", "map")
+            or len(region.nodes) + len(target[0].nodes) > MAX_REGION
         ):
             continue
         if graph.types[users[0].outputs[0]].size > graph.types[region.output].size:
@@ -213,6 +218,23 @@ def _is_sliced(made: Mapping[str, Node], value: str) -> bool:
     while node is not None and node.op in BIJECTIVE:
         node = made.get(node.inputs[0])
     return node is not None and is_view(node) and node.op != "Concat"
+
+
+def _chain_copies(graph: Graph, regions: list[Region], absorbed: set[str]) -> list[Region]:
+    """Copies that cut chains of views which no kernel should evaluate at every read. A Concat is stored anyway."""
+    inside = absorbed | {o for r in regions for n in r.nodes for o in n.outputs}
+    depth: dict[str, int] = {}
+    copies = []
+    for node in graph.nodes:
+        if not is_view(node) or node.op == "Concat":
+            continue
+        own = 1 + max(depth.get(i, 0) for i in node.inputs)
+        if own > MAX_VIEWS and len(node.outputs) == 1 and node.output not in inside:
+            reason = f"more than {MAX_VIEWS} views one upon the other"
+            copies.append(Region("copy", [node], node.output, reason))
+            own = 0
+        depth.update(dict.fromkeys(node.outputs, own))
+    return copies
 
 
 def _output_copies(graph: Graph, regions: list[Region]) -> list[Region]:

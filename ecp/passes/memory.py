@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 ALIGN = 4096  # sub-buffers start at multiples of the strictest device alignment
 
 
@@ -25,23 +27,21 @@ def plan(lifetimes: list[Lifetime], *, share: bool = True) -> tuple[dict[str, in
     (Pisarchyk and Lee, 2020, greedy by size).
     """
     offsets: dict[str, int] = {}
-    placed: list[tuple[Lifetime, int]] = []
     end = 0
-    for item in sorted(lifetimes, key=lambda b: (-b.nbytes, b.first, b.name)):
+    # Columns of what is placed so far, by rising address: first byte, byte behind the last, first and last launch.
+    placed = np.zeros((4, len(lifetimes)), np.int64)
+    for count, item in enumerate(sorted(lifetimes, key=lambda b: (-b.nbytes, b.first, b.name))):
         size = _align(item.nbytes)
-        clash = sorted(
-            (offset, offset + _align(other.nbytes))
-            for other, offset in placed
-            if not share or (other.first <= item.last and item.first <= other.last)
-        )
-        at = 0
-        for lo, hi in clash:
-            if at + size <= lo:
-                break
-            at = max(at, hi)
+        low, high, first, last = placed[:, :count]
+        alive = (first <= item.last) & (last >= item.first) if share else slice(0, count)
+        taken = np.maximum.accumulate(np.concatenate(([0], high[alive])))
+        fits = np.append(low[alive] - taken[:-1] >= size, True)
+        at = int(taken[int(fits.argmax())])
         offsets[item.name] = at
-        placed.append((item, at))
         end = max(end, at + size)
+        where = int(np.searchsorted(low, at))
+        placed[:, where + 1 : count + 1] = placed[:, where:count].copy()
+        placed[:, where] = at, at + size, item.first, item.last
     return offsets, end
 
 

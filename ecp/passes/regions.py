@@ -16,6 +16,7 @@ from ecp.passes.rewrite import BIJECTIVE, is_view, keeps_elements
 
 VECTOR_DTYPES = {"float32", "float16", "bool"}
 MAX_STEP = 16  # nodes looked at to close a diamond such as x * sigmoid(x)
+MAX_REGION = 64  # operators computed in one expression; a longer chain is several launches
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Finder:
         nodes: list[Node] = []
         pending: list[Node] = []
         end = value
-        while (step := self._close(value)) is not None:
+        while len(nodes) + len(pending) < MAX_REGION and (step := self._close(value)) is not None:
             pending += step
             value = step[-1].output
             # Views at the end stay outside: their consumer or the storage of the value absorbs them.
@@ -140,15 +141,16 @@ class Finder:
             value = main[0]
         return None
 
-    def _leads_to_product(self, value: str, depth: int = MAX_STEP) -> bool:
-        node = self.made.get(value)
-        if node is None or depth == 0:
-            return False
-        if node.op == "MatMul":
-            return True
-        return (is_elementwise(node) or node.op in BIJECTIVE) and any(
-            self._leads_to_product(i, depth - 1) for i in node.inputs if i
-        )
+    def _leads_to_product(self, value: str) -> bool:
+        """True where a product is found within a few element-wise operators and views above ``value``."""
+        level = {value}
+        for _ in range(MAX_STEP):
+            nodes = [self.made[v] for v in level if v in self.made]
+            if any(n.op == "MatMul" for n in nodes):
+                return True
+            passed = [n for n in nodes if is_elementwise(n) or n.op in BIJECTIVE]
+            level = {i for n in passed for i in n.inputs if i}
+        return False
 
     def _views_behind(self, value: str) -> tuple[list[Node], str]:
         nodes = []

@@ -10,6 +10,9 @@ from ecp.ir.graph import Graph, Node
 from ecp.ir.op_layout import RUNTIME_INDEXED
 from ecp.ir.ops import is_transformative
 
+# Nodes walked by a pass that starts over after each rewrite, and the rewrites it makes however large the graph.
+WALKED, MIN_REWRITES = 1_000_000, 16
+
 # Operators that keep every element, so that coordinates map both ways.
 BIJECTIVE = frozenset({"Reshape", "Transpose", "Identity"})
 
@@ -37,23 +40,27 @@ def rename_inputs(node: Node, table: Mapping[str, str]) -> Node:
 
 
 def toposort(nodes: Iterable[Node], defined: Iterable[str]) -> list[Node]:
-    """Stable topological order."""
-    waiting = list(nodes)
-    known = set(defined)
-    makes = {o for n in waiting for o in n.outputs}
-    out: list[Node] = []
-    while waiting:
-        rest = []
-        for node in waiting:
-            if all(not i or i in known or i not in makes for i in node.inputs):
-                out.append(node)
-                known.update(node.outputs)
-            else:
-                rest.append(node)
-        if len(rest) == len(waiting):
-            raise ValueError("the graph has a cycle")
-        waiting = rest
-    return out
+    """Stable topological order: rounds over the list, each taking what is ready; linear in the graph's size."""
+    waiting, known = list(nodes), set(defined)
+    makes = {o: i for i, n in enumerate(waiting) for o in n.outputs if o not in known}
+    before = [{makes[v] for v in n.inputs if v in makes} for n in waiting]
+    after: dict[int, list[int]] = {}
+    for index, sources in enumerate(before):
+        for source in sources:
+            after.setdefault(source, []).append(index)
+    missing = [len(sources) for sources in before]
+    turn = [0] * len(waiting)
+    ready = [i for i, count in enumerate(missing) if not count]
+    for index in ready:
+        for user in after.get(index, ()):
+            # What stands after its source in the list is reached in the same round.
+            turn[user] = max(turn[user], turn[index] + (user < index))
+            missing[user] -= 1
+            if not missing[user]:
+                ready.append(user)
+    if len(ready) != len(waiting):
+        raise ValueError("the graph has a cycle")
+    return [waiting[i] for i in sorted(ready, key=lambda i: (turn[i], i))]
 
 
 def scalar(graph: Graph, value: str) -> float | None:
@@ -77,18 +84,18 @@ def readers(
 
     None where the value, or a view of it on the way, is an output of the graph. ``users``: ``graph.consumers()``.
     """
-    if value in graph.outputs:
-        return None
     found: list[tuple[str, Node]] = []
-    for user in users.get(value, []):
-        if not (is_view(user) and through(user)):
-            found.append((value, user))
-            continue
-        for out in user.outputs:
-            deeper = readers(graph, users, out, through)
-            if deeper is None:
-                return None
-            found += deeper
+    outputs, pending, seen = set(graph.outputs), [value], {value}
+    while pending:
+        value = pending.pop()
+        if value in outputs:
+            return None
+        for user in users.get(value, []):
+            if not (is_view(user) and through(user)):
+                found.append((value, user))
+                continue
+            pending += [o for o in user.outputs if o not in seen]
+            seen.update(user.outputs)
     return found
 
 
@@ -100,6 +107,14 @@ def fresh(graph: Graph, base: str, taken: set[str] | None = None) -> str:
         i += 1
         name = f"{base}_{i}"
     return name
+
+
+def rewrites(graph: Graph) -> int:
+    """How many single rewrites a pass may make that walks the whole graph for each of them.
+
+    Thousands for a network of thousands of nodes, and still some seconds for one of a hundred thousand.
+    """
+    return max(MIN_REWRITES, WALKED // max(1, len(graph.nodes)))
 
 
 def drop_dead(graph: Graph, nodes: Sequence[Node]) -> Graph:
