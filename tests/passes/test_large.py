@@ -115,7 +115,7 @@ def test_views_that_part_and_meet_again_are_walked_once() -> None:
 def test_the_time_grows_with_the_graph(count: int) -> None:
     began = time.process_time()
     bundle = compile_graph(import_onnx(mixed(count)), "cpu")
-    assert len(bundle.plan["launches"]) >= count // 3
+    assert len(bundle.plan["launches"]) > count // 4
     assert time.process_time() - began < 60
 
 
