@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.base import RunConfig, Unsupported
+from ecp import checked
 from ecp.errors import InputError, ModelError
+from ecp.frontend.identity import model_sha256
 
 if TYPE_CHECKING:
     import onnx
@@ -192,9 +194,28 @@ def cache_dir(*parts: str) -> Path:
     root = os.environ.get("ECP_CACHE") or str(
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ecp-vit"
     )
-    path = Path(root).joinpath("baselines", *parts)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    return checked.folder(Path(root).joinpath("baselines", *parts))
+
+
+def derived(onnx_path: Path, folder: Path, suffix: str, make: Callable[[Path], None]) -> Path:
+    """A file that a converter makes of a model: once for every content, again where the kept one is damaged.
+
+    ``make`` writes it to the path it is given. Raises what it raises, and :class:`ecp.errors.ModelError` where the
+    model cannot be read or changed meanwhile.
+    """
+    identity = model_sha256(onnx_path)
+    target = folder / f"{identity[:24]}{suffix}"
+    if checked.sealed(target):
+        return target
+    partial = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        make(partial)
+        if model_sha256(onnx_path) != identity:
+            raise ModelError(f"{onnx_path} or its weights changed while they were converted; run again")
+        checked.publish(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
 
 
 def first_line(exc: BaseException | str, limit: int = 300) -> str:

@@ -7,8 +7,6 @@ backend that the wheel lacks is replaced by the CPU with a printed remark: it is
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import statistics
 import time
@@ -23,6 +21,7 @@ from baselines.base import Backend, Description, OpTime, RunConfig, Unavailable,
 from baselines.common import (
     cache_dir,
     check_feeds,
+    derived,
     first_line,
     own_options,
     read_interface,
@@ -175,26 +174,22 @@ def _import_mnn() -> Any:
 
 
 def convert(onnx_path: Path) -> Path:
-    """The model in MNN's format, cached by the ONNX file's hash and MNN's version.
+    """The model in MNN's format, cached by the model's content and MNN's version.
 
     Raises :class:`Unsupported` with the converter's own words where it does not succeed.
     """
     _import_mnn()
-    digest = hashlib.sha256(onnx_path.read_bytes()).hexdigest()[:24]
-    target = cache_dir("mnn", version("mnn")) / f"{digest}.mnn"
-    if target.exists():
-        return target
-    with captured_output():
-        import _tools  # the converter itself; MNN.tools would install an SDK and post usage data
-    partial = target.with_suffix(f".{os.getpid()}.part")
-    arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", str(onnx_path)]
-    with captured_output() as text:
-        _tools.mnnconvert([*arguments, "--MNNModel", str(partial), "--bizCode", "bench"])
-    if "Converted Success" not in text() or not partial.exists():
-        partial.unlink(missing_ok=True)
-        raise Unsupported(f"mnn converter: {_complaint(text())}")
-    partial.replace(target)
-    return target
+
+    def make(out: Path) -> None:
+        with captured_output():
+            import _tools  # the converter itself; MNN.tools would install an SDK and post usage data
+        arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", str(onnx_path)]
+        with captured_output() as text:
+            _tools.mnnconvert([*arguments, "--MNNModel", str(out), "--bizCode", "bench"])
+        if "Converted Success" not in text() or not out.exists():
+            raise Unsupported(f"mnn converter: {_complaint(text())}")
+
+    return derived(onnx_path, cache_dir("mnn", version("mnn")), ".mnn", make)
 
 
 def _complaint(log: str) -> str:

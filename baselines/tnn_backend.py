@@ -1,13 +1,13 @@
 """TNN from the user's own build (``TNN_HOME``): ``TNNTest`` on X86, ARM or OPENCL.
 
 TNN is on no package index, and its converter is a program of its own, so the model comes from ``TNN_MODELS``
-(``HASH.tnnproto`` and ``HASH.tnnmodel``, HASH = the first 16 digits of the ONNX file's SHA-256). Source: TNN
+(``HASH.tnnproto`` and ``HASH.tnnmodel``, HASH = the first 16 digits of the model's SHA-256,
+which covers its external data). Source: TNN
 documentation, "TNNTest" (``doc/en/development/profiling_en.md``) and "onnx2tnn".
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -31,6 +31,7 @@ from baselines.own_build import (
     write_values,
 )
 from ecp.errors import UsageError
+from ecp.frontend.identity import model_sha256
 
 PROGRAM = "TNNTest"
 LOOPS, WARMUP = 50, 10
@@ -122,7 +123,7 @@ class TnnOpenClBackend(TnnBackend):
 
 def converted_model(onnx_path: Path) -> Path:
     """The ``.tnnproto`` in ``TNN_MODELS``; :class:`Unavailable` with the converter's command where it is missing."""
-    stem = hashlib.sha256(onnx_path.read_bytes()).hexdigest()[:16]
+    stem = model_sha256(onnx_path)[:16]
     folder = os.environ.get("TNN_MODELS")
     proto = Path(folder or ".") / f"{stem}.tnnproto"
     if folder is None or not proto.is_file() or not proto.with_suffix(".tnnmodel").is_file():

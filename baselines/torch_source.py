@@ -2,13 +2,12 @@
 
 ``python -m baselines.torch_source TARGET FACTORY MODEL SHAPES OUT`` runs one converter, in this or another Python
 environment; the adapters call it as a process, because these converters need gigabytes and their memory must not
-count as the runtime's. Results are cached by the ONNX file's hash and the converter's version, each beside a JSON
+count as the runtime's. Results are cached by the model's content and the converter's version, each beside a JSON
 file of what the converter did (its versions, what it gave to the delegate).
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -20,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from baselines.base import RunConfig, Unavailable, Unsupported
-from baselines.common import Interface, cache_dir, first_line
+from baselines.common import Interface, cache_dir, derived, first_line
+from ecp import checked
 
 TIMEOUT_S = 1800
 # Part of the cache's path: raise it when a converter below is called differently.
@@ -38,26 +38,41 @@ def converted(
     factory, model = config.options.get("torch_module"), config.options.get("model")
     if not factory or not model or str(model).startswith("onnx:"):
         raise Unsupported(f"{target} converts from PyTorch source, and an ONNX file carries none")
-    digest = hashlib.sha256(onnx_path.read_bytes()).hexdigest()[:24]
-    out = cache_dir(target, f"{tag}-{RECIPE}") / f"{digest}.{config.precision}.bin"
-    if out.exists():
-        return out, json.loads(_facts_file(out).read_text())
     shapes = json.dumps([[list(p.shape), p.dtype] for p in interface.inputs])
-    partial = out.with_suffix(f".{os.getpid()}.part")
+    facts: dict[str, Any] = {}
+
+    def make(out: Path) -> None:
+        _run(
+            target,
+            [python, "-m", "baselines.torch_source", target, str(factory), str(model), shapes, str(out)],
+            out,
+        )
+        facts.update(json.loads(_facts_file(out).read_text()))
+        _facts_file(out).unlink()
+
+    folder = cache_dir(target, f"{tag}-{RECIPE}")
+    out = derived(onnx_path, folder, f".{config.precision}.bin", make)
+    if facts:
+        checked.write_json(_facts_file(out), facts)
+    known = facts or checked.read_json(_facts_file(out))
+    if known is None:  # damaged, or another process is about to write it
+        checked.discard(out)
+        return converted(target, onnx_path, interface, config, python, tag)
+    return out, known
+
+
+def _run(target: str, command: list[str], out: Path) -> None:
+    """Run a converter that writes ``out``."""
     root = Path(__file__).parent.parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-    command = [python, "-m", "baselines.torch_source", target, str(factory), str(model), shapes, str(partial)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
     except FileNotFoundError as exc:
-        raise Unavailable(f"{target}: no Python at {python}") from exc
+        raise Unavailable(f"{target}: no Python at {command[0]}") from exc
     except subprocess.TimeoutExpired as exc:
         raise Unsupported(f"{target} converter: not done after {TIMEOUT_S} s") from exc
-    if done.returncode != 0 or not partial.exists():
+    if done.returncode != 0 or not out.exists():
         raise Unsupported(f"{target} converter: {last_words(done.stderr or done.stdout)}")
-    _facts_file(partial).replace(_facts_file(out))
-    partial.replace(out)
-    return out, json.loads(_facts_file(out).read_text())
 
 
 def _facts_file(model: Path) -> Path:

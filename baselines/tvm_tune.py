@@ -24,6 +24,7 @@ from baselines.base import Unavailable
 from baselines.common import cache_dir, first_line
 from baselines.output import captured_output
 from baselines.tvm_common import import_onnx, import_tvm, limit_threads, llvm_target, tvm_version
+from ecp.frontend.identity import model_sha256
 
 FIRST = 16
 """Random schedules that every operator gets before any is searched further."""
@@ -40,7 +41,7 @@ def database_dir(threads: int) -> Path:
 
 
 def _progress_file(onnx_path: Path, threads: int) -> Path:
-    return database_dir(threads) / f"model-{hashlib.sha256(onnx_path.read_bytes()).hexdigest()[:24]}.json"
+    return database_dir(threads) / f"model-{model_sha256(onnx_path)[:24]}.json"
 
 
 def tunable(onnx_path: Path) -> Any:

@@ -6,10 +6,14 @@ Several test inputs are stacked along a new leading axis; row 0 is the photograp
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from ecp import checked
+from ecp.errors import ModelError
 
 RANDOM_ROWS = 2
 # timm's default evaluation transform: resize the short side to size / 0.875 by bicubic, then crop the centre.
@@ -46,15 +50,18 @@ def make_inputs(
 
 
 def save(path: Path, feeds: Mapping[str, np.ndarray]) -> None:
-    """Write stacked arrays by name; the file appears whole or not at all."""
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, allow_pickle=False, **dict(feeds))
-    temporary.replace(path)
+    """Keep stacked arrays by name with their checksum; the file appears whole or not at all."""
+    whole = io.BytesIO()
+    np.savez(whole, allow_pickle=False, **dict(feeds))
+    checked.write(path, whole.getvalue())
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
-    """Stacked arrays by name, as :func:`save` wrote them."""
-    with np.load(path, allow_pickle=False) as data:
+    """Stacked arrays by name, as :func:`save` kept them; ModelError where they are not there or damaged."""
+    whole = checked.read(path)
+    if whole is None:
+        raise ModelError(f"{path} is missing or damaged; run again, and it is made again")
+    with np.load(io.BytesIO(whole), allow_pickle=False) as data:
         return {name: data[name] for name in data.files}
 
 

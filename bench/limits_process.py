@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -13,6 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ecp.frontend.identity import model_sha256
 
 EXPORT = "import sys; from bench import models; print(models.onnx_path(sys.argv[1]))"
 EXPORT_S = 900.0
@@ -43,8 +44,7 @@ def attempt(base: Mapping[str, Any], backend: str, model: str, bounds: Mapping[s
     request = {**base, "backend": backend, "onnx": str(onnx), "options": options}
     worker = [sys.executable, "-m", "bench.limits_worker"]
     found = watched(worker, json.dumps(request), bounds["seconds"], bounds["memory_gb"])
-    with onnx.open("rb") as stream:
-        return {**found, "model_sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+    return {**found, "model_sha256": model_sha256(onnx)}
 
 
 def watched(command: list[str], text: str, seconds: float, memory_gb: float) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from ecp import checked
+
 PACKAGE = Path(__file__).parent
 RESULTS = Path("results")
 
@@ -15,9 +17,7 @@ def cache_dir(*parts: str) -> Path:
     """A folder of the user's cache, created. ``ECP_CACHE`` moves the whole cache."""
     base = os.environ.get("ECP_CACHE")
     root = Path(base) if base else Path(platformdirs.user_cache_dir("ecp-vit"))
-    folder = root.joinpath(*parts)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return checked.folder(root.joinpath(*parts))
 
 
 def devices_file() -> Path:

@@ -6,7 +6,6 @@ harness that starts worker processes never loads torch and stays small.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -20,10 +19,12 @@ import numpy as np
 
 from bench import inputs
 from bench.paths import cache_dir
+from ecp import checked
 from ecp.errors import EcpError, ModelError, UsageError
+from ecp.frontend.identity import model_sha256
 
 # Part of the cache key: raise it when inputs or reference are made differently.
-RECIPE = "1"
+RECIPE = "2"
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,20 @@ def prepare_here(model: str) -> Prepared:
 
     path = Path(models.onnx_path(model))
     info = models.info(model)
-    sha = _sha256(path)
+    sha = model_sha256(path)
     folder = cache_dir("prepared", f"{sha[:24]}-{RECIPE}")
     feeds_file, reference_file = folder / "inputs.npz", folder / "reference.npz"
-    if not (feeds_file.is_file() and reference_file.is_file()):
+    if checked.read(feeds_file) is None or checked.read(reference_file) is None:
         proto = _load(path)
         feeds = _feeds(proto, getattr(info, "mean", None), getattr(info, "std", None))
+        reference = _reference(model, path, proto, feeds)
+        if model_sha256(path) != sha:
+            raise ModelError(f"{path} or its weights changed while the reference was computed; run again")
         inputs.save(feeds_file, feeds)
-        inputs.save(reference_file, _reference(model, path, proto, feeds))
+        inputs.save(reference_file, reference)
     known = asdict(info) if hasattr(info, "__dataclass_fields__") else {}
     plain = {k: v for k, v in known.items() if v is None or isinstance(v, str | int | float | bool)}
     return Prepared(model, str(path), sha, str(feeds_file), str(reference_file), plain)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _load(path: Path) -> Any:

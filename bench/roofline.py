@@ -34,8 +34,8 @@ from bench.regress_output import write
 from bench.run import PRECISIONS, check_model
 from bench.runner import device_lock
 from bench.trace import chrome_trace
-from bench.validity_machine import sha256_file
 from ecp.errors import UsageError
+from ecp.frontend.identity import model_sha256
 
 METRIC, PEAKS_FILE = "roofline", "pytest-benchmark.json"
 
@@ -181,7 +181,7 @@ def _profile(name: str, device: str, precision: str, threads: int | None) -> tup
     rng = np.random.default_rng(0)
     with ecp.Session(bundle, target, threads) as session:
         session.run({p["name"]: sample(p, rng) for p in bundle.plan["inputs"]})
-        return session.profile(20), sha256_file(path)
+        return session.profile(20), model_sha256(path)
 
 
 def _by_kernel(model: str, launches: list[Any], peaks: Peaks) -> list[dict[str, Any]]:

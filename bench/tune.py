@@ -26,8 +26,8 @@ from bench.records import BlockRecord, CellKey, RunFolder
 from bench.regress_output import write
 from bench.run import PRECISIONS, check_model
 from bench.runner import device_lock
-from bench.validity_machine import sha256_file
 from ecp.errors import UsageError
+from ecp.frontend.identity import model_sha256
 
 METRIC = "tune"
 SHOWN = ("found", "shipped", "search")
@@ -92,7 +92,7 @@ def _tune_one(
     target = resolve(opencl)
     used = min(2, target.compute_units) if threads is None and target.device_class == "cpu" else threads
     path = onnx_path(name)
-    sha256, shipped = sha256_file(path), default_schedule(target)
+    sha256, shipped = model_sha256(path), default_schedule(target)
 
     def show(p: Progress) -> None:
         verdict = "taken" if p.accepted else p.note or "no gain"

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 
 from ecp import cache as bundles
 from ecp.codegen.schedule import Schedule, schedule_for
+from ecp.errors import ModelError
+from ecp.frontend.identity import model_sha256
 from ecp.precision import check_device, check_precision
 from ecp.runtime.bundle import Bundle, Report
 from ecp.runtime.devices import OpenCLDevice, resolve
@@ -62,8 +65,8 @@ def compile_onnx(
         "layout_choice": layout_choice,
         "memory_plan": memory_plan,
     }
-    request = _Request(model, device, precision, options, dims, schedule, name, arithmetic)
     cache = cache and bundles.enabled()
+    request = _Request(model, device, precision, options, dims, schedule, name, arithmetic)
     return (request.cached() if cache else None) or request.compiled(keep=cache)
 
 
@@ -80,8 +83,9 @@ def cached(
 ) -> Bundle | None:
     """What :func:`compile_onnx` would take from the cache; None where it would compile."""
     options = {"eliminate": True, "fuse": True, "layout_choice": True, "memory_plan": True, **options}
-    request = _Request(model, device, precision, options, dims, schedule, name, arithmetic)
-    return request.cached() if bundles.enabled() else None
+    if not bundles.enabled():
+        return None
+    return _Request(model, device, precision, options, dims, schedule, name, arithmetic).cached()
 
 
 class _Request:
@@ -102,10 +106,13 @@ class _Request:
         self.began = time.perf_counter()
         self.model, self.precision, self.options, self.dims, self.name = model, precision, options, dims, name
         self.path = None if isinstance(model, bytes) else Path(model)
-        self.target = device if isinstance(device, OpenCLDevice) else resolve(device)
-        check_device(self.target, precision, arithmetic)
+        # Large models are hashed while the driver is loaded.
+        with ThreadPoolExecutor(1) as beside:
+            content = beside.submit(_sha256, model)
+            self.target = device if isinstance(device, OpenCLDevice) else resolve(device)
+            check_device(self.target, precision, arithmetic)
+            self.sha256 = content.result()
         self.arithmetic = arithmetic
-        self.sha256 = _sha256(model)
         default = default_schedule(self.target)
         # Rows are tuned with products in float: what they say about half nobody has measured.
         tuned = schedule or (
@@ -121,7 +128,7 @@ class _Request:
 
     def cached(self) -> Bundle | None:
         """The bundle of an earlier call."""
-        found = bundles.load(self.key, self.path) if self.sha256 else None
+        found = bundles.load(self.key) if self.sha256 else None
         return self._finished(found.bundle, found.graph_name, True) if found else None
 
     def compiled(self, keep: bool) -> Bundle:
@@ -137,7 +144,7 @@ class _Request:
         bundle.plan["report"] |= {"compile_seconds": seconds, "cold_compile_seconds": seconds}
         # A file that changed while it was read: nobody knows whose bundle this is.
         if keep and self.sha256 and _sha256(self.model) == self.sha256:
-            bundle = bundles.store(self.key, bundle, own_name, _side_files(self.path))
+            bundle = bundles.store(self.key, bundle, own_name)
         return self._finished(bundle, own_name, False)
 
     def _label(self, bundle: Bundle, own_name: str | None) -> None:
@@ -161,13 +168,6 @@ def import_model(
     from ecp.frontend.onnx import import_onnx
 
     return import_onnx(model, dims=dict(dims) if dims else None, mapped=mapped)
-
-
-def _side_files(path: Path | None) -> list[tuple[str, str]]:
-    """Names and digests of the files beside the model that hold weights of it."""
-    from ecp.frontend.loading import side_files
-
-    return [(name, bundles.digest(path.parent / name)) for name in side_files(path)] if path else []
 
 
 def compile_graph(
@@ -330,10 +330,10 @@ def _vector_width(device: OpenCLDevice) -> int:
 
 
 def _sha256(model: str | Path | bytes) -> str:
-    """Of the content; empty where the file cannot be read, which the importer says in better words."""
+    """Identity of the model; empty where it cannot be read, which the importer says in better words."""
     if isinstance(model, bytes):
         return hashlib.sha256(model).hexdigest()
     try:
-        return bundles.digest(Path(model))
-    except OSError:
+        return model_sha256(model)
+    except (OSError, ValueError, ModelError):
         return ""

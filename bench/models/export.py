@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import math
-import os
 import tempfile
 import warnings
 from dataclasses import asdict, dataclass
@@ -17,8 +15,10 @@ from onnx import TensorProto
 
 from bench.models.spec import ModelSpec, parse
 from bench.paths import cache_dir
+from ecp import checked
 from ecp.errors import EcpError, ModelError, UsageError
-from ecp.frontend.loading import load, model_sha256
+from ecp.frontend.identity import model_sha256
+from ecp.frontend.loading import load
 from ecp.frontend.onnx import import_onnx
 from ecp.ir.cost import macs
 
@@ -107,32 +107,32 @@ def _key(spec: ModelSpec) -> str:
 def _cached(spec: ModelSpec) -> tuple[Path, ModelInfo]:
     folder = cache_dir("models")
     index = folder / f"{_safe(spec.name)}-{_key(spec)}.json"
-    try:
-        facts: dict[str, Any] = json.loads(index.read_text())
-        path = folder / facts.pop("file")
-        if path.is_file():
-            tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
-            return path, ModelInfo(**tuples)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # absent or damaged: export again
+    found = _kept(folder, index)
+    if found is not None:
+        return found
     path, known = _export(spec, folder)
-    _write_atomically(index, json.dumps({**asdict(known), "file": path.name}, indent=1).encode())
+    checked.write_json(index, {**asdict(known), "file": path.name})
     return path, known
+
+
+def _kept(folder: Path, index: Path) -> tuple[Path, ModelInfo] | None:
+    """An export of earlier, None where there is none or its file is not what was written."""
+    facts = checked.read_json(index)
+    try:
+        path = folder / facts.pop("file")
+        tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+        known = ModelInfo(**tuples)
+        if not path.is_symlink() and model_sha256(path) == known.sha256:
+            return path, known
+    except (OSError, ModelError, AttributeError, KeyError, TypeError):
+        pass
+    if facts:
+        checked.log.warning("%s is not what was exported: it is exported again", index)
+    return None
 
 
 def _safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _export(spec: ModelSpec, folder: Path) -> tuple[Path, ModelInfo]:
@@ -151,7 +151,7 @@ def _export(spec: ModelSpec, folder: Path) -> tuple[Path, ModelInfo]:
         data = _trace_plain(spec, example, folder)
     params = sum(p.numel() for p in module.parameters())
     path = folder / f"{_safe(spec.name)}-{hashlib.sha256(data).hexdigest()[:16]}.onnx"
-    _write_atomically(path, data)
+    checked.put(path, data)
     return path, _describe(spec, path, mean, std, weights="random(seed=0)", params=params)
 
 

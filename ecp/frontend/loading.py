@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import google.protobuf.message
@@ -12,17 +11,12 @@ from onnx import external_data_helper, numpy_helper
 
 from ecp.errors import ModelError
 from ecp.frontend import weights
+from ecp.frontend.identity import external_file
 
 MIN_OPSET = 7
 _DTYPES = {"float16", "float32", "float64", "bool"} | {
     f"{u}int{b}" for u in ("", "u") for b in (8, 16, 32, 64)
 }
-
-
-def model_sha256(path: str | Path) -> str:
-    """Hex SHA-256 of the file's bytes: the identity of a model everywhere in the project."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
@@ -91,13 +85,12 @@ def _load_external(tensor: onnx.TensorProto, folder: Path | None, where: str) ->
         raise ModelError(f"{what} has external data; give the model as a path, so that its folder is known")
     entries = {e.key: e.value for e in tensor.external_data}
     location = entries.get("location", "")
-    root = folder.resolve()
-    path = (root / location).resolve()
-    if not location or Path(location).is_absolute() or not path.is_relative_to(root):
-        raise ModelError(f"{what} has external data at {location!r}, outside the model's folder: refused")
     try:
+        path = external_file(folder, location)
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
         size = path.stat().st_size
+    except ModelError as error:
+        raise ModelError(f"{what} has external data at {location!r}, {error}") from None
     except (ValueError, OSError):
         raise ModelError(
             f"{what} has external data at {location!r}, which is missing or unreadable"

@@ -24,7 +24,8 @@ from ecp.frontend import (  # noqa: F401  # fmt: skip
 )
 from ecp.frontend.builder import Builder
 from ecp.frontend.functions import function_body, resolve_references
-from ecp.frontend.loading import array_of, dtype_name, load, load_mapped, model_sha256
+from ecp.frontend.identity import model_sha256
+from ecp.frontend.loading import array_of, dtype_name, load, load_mapped
 from ecp.frontend.registry import CONVERTERS, NodeContext
 from ecp.frontend.unsupported import reason
 from ecp.ir.graph import Graph, Type

@@ -20,8 +20,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 LEAST = 1 << 16
 
 
-class _Odd(Exception):
-    """Not the plain form."""
+class Odd(Exception):
+    """Not the plain form that exporters write."""
 
 
 def split(path: Path) -> tuple[bytes, dict[int, np.ndarray]] | None:
@@ -37,20 +37,20 @@ def split(path: Path) -> tuple[bytes, dict[int, np.ndarray]] | None:
         return None
     try:
         return _split(data)
-    except _Odd:
+    except Odd:
         return None
 
 
 def _split(data: mmap.mmap) -> tuple[bytes, dict[int, np.ndarray]]:
     kept, graphs = [], []
-    for number, kind, start, body, end in _fields(data, 0, len(data)):
+    for number, kind, start, body, end in fields(data, 0, len(data)):
         if number == _GRAPH:
             graphs.append((kind, body, end))
             kept.append(b"")
         else:
             kept.append(data[start:end])
     if len(graphs) != 1 or graphs[0][0] != _BYTES:
-        raise _Odd
+        raise Odd
     small, raw = _graph(data, *graphs[0][1:])
     kept[kept.index(b"")] = _field(_GRAPH, small)
     return b"".join(kept), raw
@@ -60,7 +60,7 @@ def _graph(data: mmap.mmap, begin: int, stop: int) -> tuple[bytes, dict[int, np.
     parts: list[bytes] = []
     raw: dict[int, np.ndarray] = {}
     index = 0
-    for number, kind, start, body, end in _fields(data, begin, stop):
+    for number, kind, start, body, end in fields(data, begin, stop):
         if number != _INITIALIZER or kind != _BYTES:
             parts.append(data[start:end])
             continue
@@ -78,17 +78,17 @@ def _graph(data: mmap.mmap, begin: int, stop: int) -> tuple[bytes, dict[int, np.
 def _tensor(data: mmap.mmap, begin: int, stop: int) -> tuple[bytes, np.ndarray | None]:
     parts: list[bytes] = []
     raw = None
-    for number, kind, start, body, end in _fields(data, begin, stop):
+    for number, kind, start, body, end in fields(data, begin, stop):
         if number == _RAW_DATA and kind == _BYTES:
             if raw is not None:
-                raise _Odd
+                raise Odd
             raw = np.frombuffer(data, np.uint8, end - body, body)
         else:
             parts.append(data[start:end])
     return b"".join(parts), raw
 
 
-def _fields(data: mmap.mmap, at: int, stop: int) -> Iterator[tuple[int, int, int, int, int]]:
+def fields(data: mmap.mmap, at: int, stop: int) -> Iterator[tuple[int, int, int, int, int]]:
     """(field number, wire type, start, start of the content, end) of every field of one message."""
     while at < stop:
         start = at
@@ -103,9 +103,9 @@ def _fields(data: mmap.mmap, at: int, stop: int) -> Iterator[tuple[int, int, int
             size, body = _varint(data, at, stop)
             at = body + size
         else:
-            raise _Odd
+            raise Odd
         if at > stop or not number:
-            raise _Odd
+            raise Odd
         yield number, kind, start, body, at
 
 
@@ -118,7 +118,7 @@ def _varint(data: mmap.mmap, at: int, stop: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-    raise _Odd
+    raise Odd
 
 
 def _field(number: int, content: bytes) -> bytes:

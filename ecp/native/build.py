@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ecp import checked
 from ecp.errors import BuildError, UsageError
 from ecp.runtime.icd import cache_dir
 
@@ -39,11 +40,11 @@ def runner(preset: str = "host") -> Path:
         return Path(given)
     folder = cache_dir() / "native" / f"{preset}-{source_hash()}"
     binary = folder / "ecp-run"
-    if binary.exists():
+    if checked.sealed(binary):
         return binary
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not binary.exists():
+        if not checked.sealed(binary):
             _build(preset, folder)
     return binary
 
@@ -70,9 +71,9 @@ def _build(preset: str, folder: Path) -> None:
             words = (done.stderr.strip() or done.stdout.strip())[-2000:]
             raise BuildError(f"building ecp-run ({preset}) failed: {' '.join(command)}\n{words}")
     built = folder.with_name(folder.name + ".build")
-    folder.mkdir(exist_ok=True)
+    checked.folder(folder)
     shutil.copy2(built / "ecp-run", folder / "ecp-run.part")
-    (folder / "ecp-run.part").replace(folder / "ecp-run")
+    checked.publish(folder / "ecp-run.part", folder / "ecp-run")
     shutil.rmtree(built, ignore_errors=True)
 
 

@@ -12,10 +12,13 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 import platformdirs
+
+from ecp import checked
 
 # Load order matters: each needs symbols of the ones before it.
 _PRELOAD = ("libintlc.so.5", "libirng.so", "libsvml.so", "libimf.so")
@@ -45,7 +48,10 @@ def setup() -> Path | None:
         if library.exists():
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     vendors = Path(os.environ.get("OCL_ICD_VENDORS") or _SYSTEM_VENDORS)
-    files = {p.name: p.read_text() for p in sorted(vendors.glob("*.icd"))} if vendors.is_dir() else {}
+    files = _texts(vendors)
+    if vendors.parent == cache_dir() / "icd" and vendors.name != _name(files):
+        # A folder made here and handed down by a parent process, damaged since.
+        files = _texts(_SYSTEM_VENDORS)
     if not any("libintelocl.so" in text for text in files.values()):
         files["ecp-intel.icd"] = f"{intel}\n"
     folder = folder_of(files)
@@ -57,18 +63,37 @@ def setup() -> Path | None:
 
 def drivers() -> dict[str, str]:
     """Every icd file that the loader is shown: its name and its text, a library. Call :func:`setup` before."""
-    folder = Path(os.environ.get("OCL_ICD_VENDORS") or _SYSTEM_VENDORS)
-    return {p.name: p.read_text() for p in sorted(folder.glob("*.icd"))} if folder.is_dir() else {}
+    return _texts(Path(os.environ.get("OCL_ICD_VENDORS") or _SYSTEM_VENDORS))
 
 
 def folder_of(files: Mapping[str, str]) -> Path:
-    """A folder in the cache that holds exactly these icd files (name -> text)."""
-    folder = cache_dir() / "icd" / hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    """A folder in the cache that holds exactly these icd files (name -> text); what else it holds is put right."""
+    folder = checked.folder(cache_dir() / "icd" / _name(files))
+    for stray in folder.glob("*.icd"):
+        if stray.name not in files:
+            checked.discard(stray)
     for name, text in files.items():
-        target = folder / name
-        if not target.exists():
-            partial = folder / f".{name}.{os.getpid()}"
-            partial.write_text(text)
-            partial.replace(target)
+        if not _says(folder / name, text):
+            checked.put(folder / name, text.encode())
     return folder
+
+
+def _name(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    """The icd files of a folder; what is damaged in it says nothing that a loader could use."""
+    found = {}
+    for path in sorted(folder.glob("*.icd")) if folder.is_dir() else []:
+        with suppress(OSError):
+            found[path.name] = path.read_text(errors="replace")
+    return found
+
+
+def _says(path: Path, text: str) -> bool:
+    try:
+        with checked.open_regular(path, links=False) as stream:
+            return stream.read() == text.encode()
+    except OSError:
+        return False

@@ -6,12 +6,13 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ecp import checked
 from ecp.errors import BuildError, BundleError, DeviceError, IndexRangeError, InputError
 from ecp.runtime import icd, ptx
 from ecp.runtime.bundle import Bundle
@@ -303,11 +304,12 @@ class Session:
             options = f"{options} {ptx.OPTION}"
         key = hashlib.sha256(f"{source}|{options}|{self.device.identity}".encode()).hexdigest()
         path = icd.cache_dir() / "kernels" / f"{key}.bin"
-        if self._cache and path.exists():
+        kept = checked.read(path) if self._cache else None
+        if kept is not None:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", cl.CompilerWarning)
-                    return cl.Program(self._context, [handle], [path.read_bytes()]).build()
+                    return cl.Program(self._context, [handle], [kept]).build()
             except cl.Error:
                 path.unlink(missing_ok=True)  # written by another build of the driver: compile again
         try:
@@ -327,7 +329,8 @@ class Session:
                 f"OpenCL program {program['file']} did not build (source kept in {dump}):\n{error}"
             ) from error
         if self._cache:
-            _store(path, binary)
+            with suppress(OSError):  # a cache that cannot be written costs time, not correctness
+                checked.write(path, binary)
         return built
 
     def _check_target(self, target: str) -> None:
@@ -374,14 +377,3 @@ def sub_device(cl: Any, device: OpenCLDevice, threads: int | None) -> Any:
         return device.handle.create_sub_devices([prop.BY_COUNTS, threads, prop.BY_COUNTS_LIST_END])[0]
     except cl.Error as error:
         raise DeviceError(f"{device.device} cannot be limited to {threads} threads: {error}") from error
-
-
-def _store(path: Path, data: bytes) -> None:
-    """Keep a kernel binary; a cache that cannot be written costs time, not correctness."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError:
-        return

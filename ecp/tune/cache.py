@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
-import os
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ecp import checked
 from ecp.codegen.schedule import Schedule
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.icd import cache_dir
@@ -61,25 +60,22 @@ def key_of(device: OpenCLDevice, model_sha256: str, precision: str, threads: int
 
 
 def load(key: str) -> Entry:
-    """The stored state, or a fresh one; an unreadable file counts as none."""
-    path = _path(key)
+    """The stored state, or a fresh one; a damaged file counts as none."""
+    data = checked.read_json(_path(key)) or {}
+    if data.get("key") != key:
+        return Entry(key)
     try:
-        data = json.loads(path.read_text())
         entry = Entry(**{f.name: data[f.name] for f in fields(Entry) if f.name in data})
         # JSON has no tuples, and a schedule must have a hash.
         entry.best = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.best.items()}
         return entry
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (TypeError, AttributeError):
         return Entry(key)
 
 
 def store(entry: Entry) -> None:
     """Write the state in one step, so that an interrupted search loses at most its last candidate."""
-    path = _path(entry.key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(asdict(entry), indent=1))
-    partial.replace(path)
+    checked.write_json(_path(entry.key), asdict(entry))
 
 
 def lookup(

@@ -10,7 +10,7 @@ import pytest
 
 from baselines.base import OpTime
 from baselines.contract import block_model
-from bench import profile, profile_run
+from bench import inputs, profile, profile_run
 from bench.profile_classes import FILE, GraphFacts, classify, load
 from bench.profile_graph import graph_facts
 from ecp.errors import UsageError
@@ -182,7 +182,7 @@ def test_a_profile_block_runs_end_to_end(tmp_path: Path, monkeypatch: pytest.Mon
 
     model = block_model(tmp_path / "m.onnx")
     x = np.random.default_rng(0).standard_normal((3, 1, 6, 8)).astype(np.float32)
-    np.savez(tmp_path / "in.npz", input=x)
+    inputs.save(tmp_path / "in.npz", {"input": x})
     backend = registry.get("onnxruntime")()
     backend.prepare(model, RunConfig(device="local-cpu", threads=1))
     backend.stage({"input": x[0]})

@@ -179,7 +179,7 @@ def test_external_data_outside_is_refused(tmp_path: Path, location: str) -> None
     (tmp_path / "secret.bin").write_bytes(b"\0" * 36)
     (inner / "link.bin").symlink_to(tmp_path / "secret.bin")
     (inner / "m.onnx").write_bytes(external(location).SerializeToString())
-    with pytest.raises(ModelError, match="outside the model's folder: refused"):
+    with pytest.raises(ModelError, match="refused"):
         import_onnx(inner / "m.onnx")
 
 
