@@ -1,7 +1,8 @@
 """The protocol every backend implements: stage, execute, fetch, describe, profile.
 
 Only :meth:`Backend.execute` is timed. It must return after the outputs are complete on the device
-(synchronised); ``stage`` and ``fetch`` move data and are never inside the clock.
+(synchronised); ``stage`` and ``fetch`` move data and are never inside the clock. Another input is staged before every
+timed ``execute``, so nothing may be compiled or bound per input inside it, and its outputs must follow.
 """
 
 from __future__ import annotations

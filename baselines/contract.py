@@ -163,6 +163,22 @@ class AdapterContract:
             error, limit = np.abs(got["logits"] - wanted).max(), self.tolerance * np.abs(wanted).max()
             assert error <= limit, f"largest error {error:.3g} against float64, limit {limit:.3g}"
 
+    def test_every_run_may_have_an_input_of_its_own(self, prepared: Backend) -> None:
+        """The harness stages another input before every timed run, and only the run is inside the clock."""
+        for seed in (2, 3, 4, 2):
+            prepared.stage({"input": sample(seed)})
+            prepared.execute()
+            wanted = reference(sample(seed))
+            error, limit = np.abs(prepared.fetch()["logits"] - wanted).max(), np.abs(wanted).max()
+            assert error <= self.tolerance * limit
+
+    def test_staging_computes_nothing(self, prepared: Backend) -> None:
+        prepared.run({"input": sample(0)})
+        prepared.stage({"input": sample(1)})
+        wanted = reference(sample(1))
+        error = np.abs(prepared.fetch()["logits"] - wanted).max()
+        assert error > self.tolerance * np.abs(wanted).max(), "outputs of an input before execute was called"
+
     def test_executing_again_changes_nothing(self, prepared: Backend) -> None:
         first = prepared.run({"input": sample()})["logits"].copy()
         prepared.execute()

@@ -92,10 +92,9 @@ class OpenVinoBackend(Backend):
         return Description(self._ov.__version__, f"OpenVINO {devices} plugin", dict(self._settings))
 
     def stage(self, feeds: Mapping[str, np.ndarray]) -> None:
-        """Bind the inputs to the request without a copy."""
-        self._arrays = check_feeds(self._interface, feeds)  # kept alive: the tensors share their memory
-        for port, array in zip(self._interface.inputs, self._arrays, strict=True):
-            self._request.set_tensor(port.name, self._ov.Tensor(array, shared_memory=True))
+        """Copy the inputs into the request's own tensors: other ones would be bound anew inside the clock."""
+        for port, array in zip(self._interface.inputs, check_feeds(self._interface, feeds), strict=True):
+            self._request.get_tensor(port.name).data[...] = array
 
     def execute(self) -> None:
         """One synchronous inference."""
@@ -136,7 +135,7 @@ class OpenVinoBackend(Backend):
 
     def close(self) -> None:
         """Drop request, compiled model and core."""
-        for name in ("_request", "_compiled", "_model", "_core", "_arrays"):
+        for name in ("_request", "_compiled", "_model", "_core"):
             self.__dict__.pop(name, None)
 
 

@@ -1,6 +1,7 @@
 """No speed without right answers: a backend's outputs against the float64 reference on the same inputs.
 
-The limit is relative to the largest reference output, because logits of different models differ in scale.
+Every output has its own scale, because a small one beside a large one is as much an answer; type and shape count. The
+outputs of the timed inferences themselves are checked too (:mod:`bench.timed_path`).
 """
 
 from __future__ import annotations
@@ -13,54 +14,78 @@ import numpy as np
 
 from baselines.base import Backend
 from bench import inputs
-
-# fp32: frameworks that reorder sums or approximate GELU and exp stay under 1e-3 of the largest logit (MNN's
-# `high` is the loosest seen, 4.5e-4); fp16 storage has 11 bits, and errors add up over twelve blocks.
-LIMITS = {"fp32": 2e-3, "fp16": 3e-2}
+from bench.expected import Expected
+from bench.timed_path import TimedPath
 
 
 def check(
-    backend: Backend, feeds: Mapping[str, np.ndarray], reference: Path, precision: str
+    backend: Backend,
+    feeds: Mapping[str, np.ndarray],
+    reference: Path,
+    precision: str,
+    onnx_path: Path | None = None,
+    path: TimedPath | None = None,
 ) -> dict[str, Any]:
-    """Run every test input. ``max_abs`` over all, ``limit``, ``ok``, top-1 agreement, and a reason if not ok."""
-    expected = inputs.load(reference)
+    """Run every test input. ``max_abs`` and its ``limit`` are those of the output that is worst against its own
+    scale (``ref_max_abs``); ``ok``, top-1 agreement, and a reason if not ok.
+
+    ``onnx_path``: the model's file, whose declared output types count; ``path``: the timed inferences to be checked.
+    """
+    expected = Expected.load(reference, precision, onnx_path)
     rows = len(next(iter(feeds.values())))
-    worst, agreed, counted = 0.0, 0, 0
-    scale = max(float(np.abs(v).max()) for v in expected.values())
-    limit = LIMITS[precision] * scale
+    answers = []
     for index in range(rows):
         got = backend.run(inputs.row(feeds, index))
-        for name, wanted in inputs.row(expected, index).items():
-            problem = _shape_problem(name, got, wanted)
-            if problem:
-                return {"ok": False, "max_abs": None, "ref": "float64", "reason": problem}
-            value = np.asarray(got[name], dtype=np.float64)
-            worst = max(worst, float(np.abs(value - wanted).max()))
-            agreed += int((value.argmax(-1) == wanted.argmax(-1)).sum())
-            counted += int(np.prod(wanted.shape[:-1], dtype=np.int64))
-    ok = worst <= limit
+        if problem := expected.problem(got):
+            return _refused(problem)
+        answers.append({name: np.array(got[name]) for name in expected.reference})
+    found = compare(expected, answers)
+    if not found["ok"] or path is None:
+        return found
+    seen = path.verify(expected)
+    problem = seen.pop("reason", "")
+    return {**found, "timed": seen, **({"ok": False, "reason": problem} if problem else {})}
+
+
+def compare(expected: Expected, answers: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """The first ``len(answers)`` test inputs' outputs against the reference, as :func:`check` gives it."""
+    errors = {name: 0.0 for name in expected.reference}
+    agreed = counted = 0
+    for index, got in enumerate(answers):
+        if problem := expected.problem(got):
+            return _refused(problem)
+        wanted = inputs.row(expected.reference, index)
+        for name, error in expected.errors(got, wanted).items():
+            errors[name] = max(errors[name], error)
+            right = wanted[name]
+            if right.ndim and right.size:
+                agreed += int((np.asarray(got[name]).argmax(-1) == right.argmax(-1)).sum())
+                counted += int(np.prod(right.shape[:-1], dtype=np.int64))
+    bad = expected.too_far(errors)
+    worst = max(errors, key=lambda name: _times(errors[name], expected.limit(name)))
+    where = f" in '{worst}'" if len(errors) > 1 else ""
     reason = (
-        ""
-        if ok
-        else f"wrong output: max abs error {worst:.3g} against the float64 reference, limit {limit:.3g}"
+        f"wrong output: max abs error {errors[worst]:.3g}{where} against the float64 reference, "
+        f"limit {expected.limit(worst):.3g}"
     )
-    return {
-        "ok": ok,
-        "max_abs": worst,
-        "limit": limit,
+    found = {
+        "ok": not bad,
+        "max_abs": errors[worst],
+        "limit": expected.limit(worst),
         "ref": "float64",
-        "ref_max_abs": scale,
-        "top1_agreement": agreed / counted,
-        "reason": reason,
+        "ref_max_abs": expected.scale(worst),
+        "top1_agreement": agreed / counted if counted else None,
+        "reason": reason if bad else "",
     }
+    if len(errors) > 1:
+        names = list(errors)
+        found["outputs"] = {n: {"max_abs": errors[n], "limit": expected.limit(n)} for n in names}
+    return found
 
 
-def _shape_problem(name: str, got: Mapping[str, np.ndarray], wanted: np.ndarray) -> str:
-    if name not in got:
-        return f"output '{name}' is missing; the backend gave {', '.join(got) or 'none'}"
-    value = np.asarray(got[name])
-    if value.shape != wanted.shape:
-        return f"output '{name}' has shape {value.shape}, expected {wanted.shape}"
-    if not np.isfinite(value).all():
-        return f"output '{name}' holds NaN or infinity"
-    return ""
+def _times(error: float, limit: float) -> float:
+    return error / limit if limit else float("inf") if error else 0.0
+
+
+def _refused(problem: str) -> dict[str, Any]:
+    return {"ok": False, "max_abs": None, "ref": "float64", "reason": problem}

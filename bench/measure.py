@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from baselines.base import Backend
 from bench import energy
 from bench.protocol import Request
 from bench.stats.steady import steady_start
+from bench.timed_path import TimedPath
 from bench.turns import Turn
 
 WINDOW = 8
@@ -30,13 +31,25 @@ LEAST_SAMPLES = 5
 class Session:
     """What a metric gets: the prepared backend with its inputs staged, and the process's idle memory.
 
-    ``turn``: the channel of an interleaved pair, where this block is one side of it.
+    ``turn``: the channel of an interleaved pair, where this block is one side of it. ``path``: gives every timed
+    inference an input of its own and looks at outputs.
     """
 
     backend: Backend
     idle_kib: int
     prepared_kib: int
     turn: Turn | None = None
+    path: TimedPath | None = None
+
+    def between(self) -> None:
+        """Outside the clock, before a timed inference."""
+        if self.path is not None:
+            self.path.between()
+
+    def finish(self, times_ms: Sequence[float], own_clock: bool = False) -> None:
+        """After the last timed inference; see :meth:`TimedPath.finish`."""
+        if self.path is not None:
+            self.path.finish(times_ms, own_clock)
 
 
 def latency(request: Request, session: Session) -> dict[str, Any]:
@@ -46,23 +59,26 @@ def latency(request: Request, session: Session) -> dict[str, Any]:
     own = getattr(session.backend, "own_latency", None)
     if own is not None:
         # A program that can only be run as a whole clocks itself; its start is not part of an inference.
+        session.between()
         samples, what = own()
+        session.finish(samples, own_clock=True)
         extra = {"source": "framework clock", "unit": "ms", "sample": what}
         return {"status": "measured", "first_ms": first, "samples_ms": samples, "extra": extra}
     tolerance = float(request.limits.get("steady", TOLERANCE))
-    warmup, steady = warm_up(execute, request.warmup_seconds, tolerance)
+    warmup, steady = warm_up(execute, request.warmup_seconds, tolerance, session.between)
     more: dict[str, Any] = {"steady": steady}
     joules = energy.read()
     cpu, start = time.process_time(), time.perf_counter()
     if session.turn is None:
-        samples = sample(execute, request.min_samples, request.min_seconds)
+        samples = sample(execute, request.min_samples, request.min_seconds, session.between)
         wall = time.perf_counter() - start
         more["energy"] = energy.between(joules, energy.read(), len(samples))
     else:
-        turns, wall = session.turn.sample(execute, statistics.median(warmup[-WINDOW:]))
+        turns, wall = session.turn.sample(execute, statistics.median(warmup[-WINDOW:]), session.between)
         samples = [time_ms for one in turns for time_ms in one]
         more["turn_lengths"] = [len(one) for one in turns]
     busy = (time.process_time() - cpu) / wall if wall else 0.0
+    session.finish(samples)
     status, reason = _judge(request, steady, busy)
     return {
         "status": status,
@@ -120,13 +136,24 @@ def memory(request: Request, session: Session) -> dict[str, Any]:
     }
 
 
+def _nothing() -> None:
+    pass
+
+
 def warm_up(
-    execute: Callable[[], None], limit_s: float, tolerance: float = TOLERANCE
+    execute: Callable[[], None],
+    limit_s: float,
+    tolerance: float = TOLERANCE,
+    between: Callable[[], None] = _nothing,
 ) -> tuple[list[float], bool]:
-    """Run until two adjacent windows agree or ``limit_s`` is over: (all times in ms, reached steady state)."""
+    """Run until two adjacent windows agree or ``limit_s`` is over: (all times in ms, reached steady state).
+
+    ``between`` is called before each run, outside its time.
+    """
     times: list[float] = []
     end = time.perf_counter() + limit_s
     while True:
+        between()
         times.append(_timed(execute))
         if len(times) >= 2 * WINDOW and steady_start(times, WINDOW, tolerance) is not None:
             return times, True
@@ -136,11 +163,17 @@ def warm_up(
             return times, short and steady_start(times, 2, 2 * tolerance) is not None
 
 
-def sample(execute: Callable[[], None], least: int, seconds: float) -> list[float]:
-    """Times in ms of repeated runs: ``least`` of them and half a second, or as many as fit in ``seconds``."""
+def sample(
+    execute: Callable[[], None], least: int, seconds: float, between: Callable[[], None] = _nothing
+) -> list[float]:
+    """Times in ms of repeated runs: ``least`` of them and half a second, or as many as fit in ``seconds``.
+
+    ``between`` is called before each run, outside its time.
+    """
     times: list[float] = []
     start = time.perf_counter()
     while True:
+        between()
         times.append(_timed(execute))
         elapsed = time.perf_counter() - start
         enough = len(times) >= least and elapsed >= min(LEAST_SECONDS, seconds)

@@ -39,7 +39,7 @@ Trace = Annotated[
 def measure(request: Request, session: Session) -> dict[str, Any]:
     """One profile block; ``samples_ms`` holds the layout time scaled to the plain latency, one value a process."""
     backend = session.backend
-    plain = _plain(backend.execute, request)
+    plain = _plain(session, request)
     feeds = inputs.row(inputs.load(Path(request.inputs)), 0)
     slow = statistics.median(plain) > 5000
     ops = backend.profile(feeds, 1 if slow else REPEATS)
@@ -121,16 +121,18 @@ def _launches(ops: list[OpTime]) -> dict[str, list[dict[str, Any]]]:
     return {"launches": rows} if rows else {}
 
 
-def _plain(execute: Any, request: Request) -> list[float]:
+def _plain(session: Session, request: Request) -> list[float]:
     """Plain latencies in ms: until ``min_seconds`` and five runs, or one run of a very slow model."""
     times: list[float] = []
     end = time.perf_counter() + max(request.min_seconds, 1.0)
     while len(times) < 5 or time.perf_counter() < end:
+        session.between()
         start = time.perf_counter_ns()
-        execute()
+        session.backend.execute()
         times.append((time.perf_counter_ns() - start) / 1e6)
         if times[0] > 5000:
             break
+    session.finish(times)
     return times[1:] if len(times) > 2 else times
 
 

@@ -42,8 +42,13 @@ class Turn:
         self.others = tuple(int(word) for word in self._hear("warm"))
         time.sleep(SETTLE_S)
 
-    def sample(self, execute: Callable[[], None], typical_ms: float) -> tuple[list[list[float]], float]:
-        """``(times in ms of each turn, wall seconds of all turns)``; ``typical_ms``: an iteration's usual time."""
+    def sample(
+        self, execute: Callable[[], None], typical_ms: float, between: Callable[[], None] = lambda: None
+    ) -> tuple[list[list[float]], float]:
+        """``(times in ms of each turn, wall seconds of all turns)``; ``typical_ms``: an iteration's usual time.
+
+        ``between`` is called before each iteration, outside its time.
+        """
         self._say(f"warm {typical_ms:.6f}")
         turns: list[list[float]] = []
         wall = 0.0
@@ -51,9 +56,11 @@ class Turn:
             lead, count = int(words[0]), int(words[1])
             begin = time.perf_counter()
             for _ in range(lead):
+                between()
                 execute()
             times = []
             for _ in range(count):
+                between()
                 start = time.perf_counter_ns()
                 execute()
                 times.append((time.perf_counter_ns() - start) / 1e6)

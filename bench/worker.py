@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402 - the clock starts before the imports
 
 from baselines import registry  # noqa: E402
 from baselines.base import Backend, RunConfig, Unavailable, Unsupported  # noqa: E402
-from bench import accuracy_gate, inputs, measure, nvidia, turns, validity  # noqa: E402
+from bench import accuracy_gate, inputs, measure, nvidia, timed_path, turns, validity  # noqa: E402
 from bench.metrics import METRICS  # noqa: E402
 from bench.protocol import Reply, Request  # noqa: E402
 from ecp.errors import DeviceError, EcpError, UnsupportedOperatorError  # noqa: E402
@@ -83,7 +83,8 @@ def _measure(request: Request, backend: Backend) -> Reply:
     if turn is not None:
         turn.prepared()
     others = (*(turn.others if turn is not None else ()), *_processes(backend))
-    session = measure.Session(backend, idle_kib=idle, prepared_kib=prepared, turn=turn)
+    path = timed_path.TimedPath(backend, feeds)
+    session = measure.Session(backend, idle_kib=idle, prepared_kib=prepared, turn=turn, path=path)
     before = _state(request, others)
     values = _metric(request.metric)(request, session)
     after = _state(request, others)
@@ -91,7 +92,8 @@ def _measure(request: Request, backend: Backend) -> Reply:
     if turn is not None:
         turn.finished()
     # After the measurement, so that the reference arrays are in nobody's peak memory and no cache is disturbed.
-    error = accuracy_gate.check(backend, feeds, Path(request.reference), request.precision)
+    reference, onnx_path = Path(request.reference), Path(request.onnx)
+    error = accuracy_gate.check(backend, feeds, reference, request.precision, onnx_path, path)
     backend.close()
     status, reason = values.pop("status"), values.pop("reason", "")
     gates = validity.gates(

@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from baselines.base import Unavailable, Unsupported
 from bench import inputs
-from bench.accuracy_gate import LIMITS
+from bench.accuracy_gate import compare
+from bench.expected import Expected
 from bench.phones.connect import Identity
 from bench.phones.runner import ANDROID_ROOT, LINUX_ROOT
 from bench.phones.tvm import run_tvm
@@ -216,10 +216,8 @@ def _reply(
     true_backend: str,
     text: str,
 ) -> Reply:
-    worst = max(float(np.abs(outputs[name] - wanted).max()) for name, wanted in expected.items())
-    limit = LIMITS[request.precision] * max(float(np.abs(wanted).max()) for wanted in expected.values())
-    ok = bool(worst <= limit)
-    error: dict[str, Any] = {"ok": ok, "max_abs": worst, "limit": limit, "ref": "float64"}
+    reference = Expected({name: wanted[None] for name, wanted in expected.items()}, request.precision, {})
+    error = compare(reference, [dict(outputs)])
     extra = {
         "true_backend": true_backend,
         "source": "wall",
@@ -229,14 +227,9 @@ def _reply(
         "max_ms": times.most,
         "output": text[-2000:],
     }
-    reason = (
-        ""
-        if ok
-        else f"wrong output: max abs error {worst:.3g} against the float64 reference, limit {limit:.3g}"
-    )
     return Reply(
-        "measured" if ok else "failed",
-        reason,
+        "measured" if error["ok"] else "failed",
+        error["reason"],
         backend_version="user build",
         samples_ms=[times.mean],
         error=error,

@@ -137,7 +137,7 @@ class PhoneLauncher:
         if key not in self._checked:
             backend = _Replay(job, inputs.row(feeds, 0), first_outputs)
             self._checked[key] = accuracy_gate.check(
-                backend, feeds, Path(request.reference), request.precision
+                backend, feeds, Path(request.reference), request.precision, Path(request.onnx)
             )
         return _reply(request, document, self._checked[key], {**job.report, "origin": origin})
 

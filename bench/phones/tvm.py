@@ -8,6 +8,7 @@ from baselines.base import RunConfig, Unavailable, Unsupported
 from baselines.tvm_rpc import LOOPBACK, TvmRpcBackend, server_address
 from bench import accuracy_gate, inputs
 from bench.protocol import Reply, Request
+from bench.timed_path import TimedPath
 from bench.transports.adb import AdbTransport
 from bench.transports.base import Transport
 
@@ -25,10 +26,13 @@ def run_tvm(transport: Transport, request: Request) -> Reply:
     try:
         backend.prepare(Path(request.onnx), config)
         feeds = inputs.load(Path(request.inputs))
-        error = accuracy_gate.check(backend, feeds, Path(request.reference), request.precision)
-        backend.stage(inputs.row(feeds, 0))
+        path = TimedPath(backend, feeds)
+        path.between()
         samples, sample = backend.own_latency()
+        path.finish(samples, own_clock=True)
         described = backend.describe()
+        reference, onnx_path = Path(request.reference), Path(request.onnx)
+        error = accuracy_gate.check(backend, feeds, reference, request.precision, onnx_path, path)
     finally:
         backend.close()
     extra = {

@@ -158,9 +158,12 @@ def test_torch_compile_has_frozen_weights_and_compiles_before_the_first_run(mode
     assert backend.describe().details["freezing"] is True
     compiled = counters["stats"]["unique_graphs"]
     assert compiled >= 1
-    backend.stage({"input": X})
-    backend.execute()
-    assert counters["stats"]["unique_graphs"] == compiled
+    for scale in (2, 3, 1):
+        backend.stage({"input": X * np.float32(scale)})
+        backend.execute()
+        assert counters["stats"]["unique_graphs"] == compiled, (
+            "compiled again for another input of this shape"
+        )
     np.testing.assert_allclose(backend.fetch()["logits"], X @ WEIGHT, atol=1e-5)
     kinds = {o.op_type for o in backend.profile({"input": X}, 2)}
     # Frozen, the linear layer is a constant's product: no parameter is transposed at run time.

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 CLASSES = (
     *("Right", "Wrong", "NotANumber", "Chatty", "Killed", "Hangs"),
-    *("Slow", "Twice", "Greedy", "CannotRun", "NotThere", "Raises"),
+    *("Slow", "Twice", "Remembers", "Early", "Greedy", "CannotRun", "NotThere", "Raises"),
 )
 # The tests run several at a time on a busy machine: no gate about other load, no gate about steadiness.
 DEVICES = """

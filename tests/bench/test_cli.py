@@ -72,7 +72,8 @@ def test_corrupt_and_truncated_models_are_named(workplace: Workplace) -> None:
 
 def test_each_outcome_becomes_its_status_and_nothing_else_is_printed(workplace: Workplace) -> None:
     names = (
-        "fake-right,fake-chatty,fake-wrong,fake-nan,fake-killed,fake-unsupported,fake-unavailable,fake-raises"
+        "fake-right,fake-chatty,fake-wrong,fake-nan,fake-killed,fake-unsupported,fake-unavailable,fake-raises,"
+        "fake-remembers,fake-early"
     )
     done = workplace.latency("--backends", names, "--json", "-")
     assert done.returncode == 1, done.stderr
@@ -86,6 +87,8 @@ def test_each_outcome_becomes_its_status_and_nothing_else_is_printed(workplace: 
         "fake-unsupported": "unsupported",
         "fake-unavailable": "unavailable",
         "fake-raises": "failed",
+        "fake-remembers": "failed",
+        "fake-early": "failed",
     }
     for cell in found.values():
         measured = cell["status"] == "measured"
@@ -97,6 +100,8 @@ def test_each_outcome_becomes_its_status_and_nothing_else_is_printed(workplace: 
     assert right["extra"]["harness_s"] > 0
     assert "max abs error 1" in found["fake-wrong"]["reason"]
     assert "NaN" in found["fake-nan"]["reason"]
+    assert "remembers its outputs" in found["fake-remembers"]["reason"]
+    assert "before its work was done" in found["fake-early"]["reason"]
     assert "SIGSEGV" in found["fake-killed"]["reason"]
     assert found["fake-unsupported"]["reason"] == "no Softmax on Tuesdays"
     assert "pip install fake" in found["fake-unavailable"]["reason"]
