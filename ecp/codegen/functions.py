@@ -93,8 +93,8 @@ def sigmoid(kernel: Any, ctype: str) -> str:
     return kernel.helper(f"ecp_sigmoid_{ctype}", text)
 
 
-# The larger or smaller of two, NaN where either is: fmax and fmin would drop it. As many instructions as theirs on x86,
-# whose own maximum gives one fixed operand where either is NaN.
+# The larger or smaller of two, NaN where either is: fmax and fmin would drop it. Four instructions on x86 where theirs
+# are three, as its own maximum gives one fixed operand where either is NaN; what calls this waits for memory.
 EXTREME = """{T} {name}({T} a, {T} b) {{
   return {text};
 }}

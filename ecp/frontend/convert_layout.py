@@ -295,6 +295,9 @@ def depth_space(c: NodeContext) -> str:
 def reverse_sequence(c: NodeContext) -> str:
     """ReverseSequence with constant lengths: a flat gather."""
     time, batch, lengths = c.attr("time_axis", 0), c.attr("batch_axis", 1), c.ints(1, "sequence_lens")
+    steps = c.shape(0)[time]
+    if any(not 0 <= length <= steps for length in lengths):
+        raise ValueError(f"a sequence of {next(n for n in lengths if not 0 <= n <= steps)} in {steps} steps")
     positions = np.arange(math.prod(c.shape(0)), dtype=np.int64).reshape(c.shape(0))
     picks = np.moveaxis(positions, (batch, time), (0, 1)).copy()
     for row, length in zip(picks, lengths):

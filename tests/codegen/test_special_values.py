@@ -45,7 +45,7 @@ Indices that are known at run time only (Gather, GatherElements, GatherND) are r
 node, the tensor, the index and the range; no access leaves its buffer whatever they are. OneHot gives the off value
 there, as ONNX says. Indices of Scatter, ScatterElements and ScatterND, bounds of Slice and Pad, and `k`, axes, sizes
 and repeats of other operators must be constants: computed at run time they are refused at import. A convolution by
-Winograd's algorithm spreads a NaN or an infinity over its tile.
+Winograd's algorithm may spread a NaN or an infinity over its tile.
 
 | operators | types | what differs |
 | --- | --- | --- |
