@@ -34,8 +34,9 @@ from bench.options import RunOptions
 from bench.plan import Case, Step
 from bench.prepare import Prepared, prepare
 from bench.protocol import Reply
-from bench.records import BlockRecord, RunFolder, iter_runs
+from bench.records import BlockRecord, RunFolder
 from bench.regress_output import write
+from bench.resume import find_interrupted
 from bench.run import exit_code, make_cases
 from bench.runner import to_record
 from bench.validity_machine import machine
@@ -120,21 +121,10 @@ def evaluate(options: RunOptions, what: Evaluation) -> int:
 def _open(options: RunOptions, what: Evaluation, data: Dataset) -> RunFolder:
     request = what.request(options, data.content)
     if options.resume:
-        for path in reversed(list(iter_runs(options.out))):
-            run = RunFolder(path).read_run()
-            if (
-                run.get("metric") == "accuracy"
-                and run.get("state") != "complete"
-                and run.get("request") == request
-            ):
-                folder = RunFolder(path)
-                folder.create()
-                # Scores are made again from the predictions, so that no record of the first attempt stays.
-                folder.records_path.unlink(missing_ok=True)
-                return folder
-        raise UsageError(
-            f"--resume: no interrupted accuracy run with these options and data in {options.out}"
-        )
+        folder, _ = find_interrupted(options.out, "accuracy", request)
+        # Scores are made again from the predictions, so that no record of the first attempt stays.
+        folder.restart()
+        return folder
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = RunFolder(options.out / f"{stamp}-accuracy-{secrets.token_hex(3)}")
     folder.create()

@@ -6,9 +6,13 @@ back exactly, so a record's hash does not change.
 
 from __future__ import annotations
 
+import io
+import math
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 
@@ -33,17 +37,49 @@ def read(path: Path) -> bytes:
 
     Raises OSError with what is wrong for a damaged archive, or one of more than ``MOST_BYTES``.
     """
+    with opened(path) as stream:
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise _too_large()
+    return content
+
+
+def lines(path: Path, longest: int) -> Iterator[tuple[bytes | None, bool]]:
+    """Lines of ``path`` or of its compressed form, each with whether a line feed ended it.
+
+    A line of more than ``longest`` bytes is ``None`` and never held in memory. Raises as :func:`read` does.
+    """
+    left = math.inf if stored(path) == path else MOST_BYTES
+    with opened(path) as stream:
+        while line := stream.readline(longest + 1):
+            whole, short = line.endswith(b"\n"), len(line) <= longest
+            left -= len(line)
+            while not whole and len(line) > longest:
+                line = stream.readline(longest + 1)
+                left -= len(line)
+                whole = line.endswith(b"\n")
+            if left < 0:
+                raise _too_large()
+            yield (line.removesuffix(b"\n") if short else None), whole
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """``path`` or its compressed form for reading. Damage found while it is read is an OSError with what is wrong."""
     found = stored(path)
     if found is None or found == path:
-        return path.read_bytes()
+        with path.open("rb") as plain:
+            yield plain
+        return
     try:
-        with found.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            content: bytes = stream.read(MOST_BYTES + 1)
+        with found.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as unpacked:
+            yield io.BufferedReader(unpacked)  # type: ignore[type-var]
     except zstandard.ZstdError as error:
         raise OSError(0, f"a damaged archive ({error})") from error
-    if len(content) > MOST_BYTES:
-        raise OSError(0, f"an archive of more than {MOST_BYTES >> 20} MiB")
-    return content
+
+
+def _too_large() -> OSError:
+    return OSError(0, f"more than {MOST_BYTES >> 20} MiB")
 
 
 def record_files(folder: Path) -> Iterator[Path]:

@@ -67,10 +67,10 @@ def measure_cache(options: RunOptions, asked: str, geometry_of: str, exact: bool
     console.print(
         f"source: {source}{f' ({why})' if why else ''}", markup=False, highlight=False, soft_wrap=True
     )
-    folder = _open(options, cases)
     records: list[BlockRecord] = []
     # A simulation disturbs no measurement of the device and is not disturbed by one.
     with device_lock(options.device) if source == "pmu" else nullcontext():
+        folder = _open(options, cases)
         for seq, case in enumerate(cases):
             console.print(f"{case.label} ...", markup=False, highlight=False)
             prepared = prepare(case.model)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.names import check_name
 from bench.paths import devices_file
+from bench.schema import explain
 from ecp.errors import DeviceError, UsageError
 
 
@@ -141,13 +142,6 @@ class Reach:
         return found | ({"opencl": self.opencl, "opencl_name": self.opencl_name} if self.opencl else {})
 
 
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    more = error.error_count() - 1
-    return f"{place}: {first['msg'].lower()}" + (f" (and {more} more)" if more else "")
-
-
 def load_devices(path: Path | None = None) -> dict[str, LocalDevice | AdbDevice]:
     """Devices by name. Raises :class:`UsageError` naming the file and the place of the first mistake."""
     file = devices_file() if path is None else path
@@ -160,7 +154,7 @@ def load_devices(path: Path | None = None) -> dict[str, LocalDevice | AdbDevice]
     try:
         return dict(DevicesFile.model_validate(data).devices)
     except ValidationError as error:
-        raise UsageError(f"{file}: {_explain(error)}") from error
+        raise UsageError(f"{file}: {explain(error)}") from error
 
 
 def get_device(name: str) -> LocalDevice | AdbDevice:

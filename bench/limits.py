@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,9 +22,9 @@ from bench import options as o
 from bench.names import check_name, split_names
 from bench.one_process import open_folder
 from bench.plain import plain_table
-from bench.records import BlockRecord, CellKey, RunFolder, iter_runs, read_records
+from bench.records import BlockRecord, CellKey, RunFolder, read_records
 from bench.regress_output import write
-from ecp.errors import UsageError
+from bench.resume import find_interrupted
 
 DEFAULT_BACKENDS = ("ecp", "onnxruntime", "openvino", "torch", "mnn")
 DEFAULT_SIZES, DEFAULT_BATCH = "224,384,512", 8
@@ -88,16 +87,16 @@ def limits(
     }
     bounds = {"seconds": seconds, "memory_gb": memory_gb}
     request = {**base, "model": model, "sizes": shapes, "max_batch": most, "backends": names, **bounds}
-    folder = _find(out, request) if resume else open_folder(out, METRIC, request)
     print(_announcement(len(pairs), len(shapes), most, seconds, minutes), file=sys.stderr)
-    climb = _Climb(folder, base, most, bounds, time.monotonic() + minutes * 60)
     code = 0
-    try:
-        with device_lock(device):
+    with device_lock(device):
+        folder = find_interrupted(out, METRIC, request)[0] if resume else open_folder(out, METRIC, request)
+        climb = _Climb(folder, base, most, bounds, time.monotonic() + minutes * 60)
+        try:
             for name, shape in pairs:
                 climb.go(name, shape)
-    except KeyboardInterrupt:
-        code = 130
+        except KeyboardInterrupt:
+            code = 130
     cells = [make_cell(base, n, shape, climb.tries.get((n, shape), []), bounds, most) for n, shape in pairs]
     done = all(finished(c["extra"]["tries"], most) for c in cells)
     folder.close()
@@ -115,21 +114,6 @@ def _announcement(cells: int, sizes: int, most: int, seconds: float, minutes: fl
         f"at most {tries} tries, each ended after {seconds:g} s: at most {longest:.0f} min, and once the export "
         f"of up to {sizes * batches} ONNX files, each with all weights; --resume goes on after an interruption"
     )
-
-
-def _find(out: Path, request: Mapping[str, Any]) -> RunFolder:
-    """The newest unfinished run of the same request."""
-    for path in reversed(list(iter_runs(out))):
-        folder = RunFolder(path)
-        run = folder.read_run()
-        if (
-            run.get("metric") == METRIC
-            and run.get("state") != "complete"
-            and run.get("request") == dict(request)
-        ):
-            folder.create()
-            return folder
-    raise UsageError(f"--resume: no interrupted {METRIC} run with these options in {out}")
 
 
 def finished(tries: list[dict[str, Any]], most: int) -> bool:
@@ -151,7 +135,10 @@ class _Climb:
         self._folder, self._base, self._most, self._bounds, self._end = folder, base, most, bounds, end
         self.tries: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._count = 0
-        for record in read_records(folder.records_path).records:
+        earlier = read_records(folder.records_path)
+        for finding in earlier.findings:
+            print(finding, file=sys.stderr)
+        for record in earlier.records:
             self.tries.setdefault((record.cell.backend, record.cell.model), []).append(_as_try(record))
             self._count = max(self._count, record.seq + 1)
 

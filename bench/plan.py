@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
 
 @dataclass(frozen=True)
 class Case:
@@ -61,11 +63,14 @@ def retry_steps(
     return [Step(first_seq + i, step.block, step.case) for i, step in enumerate(spoiled)]
 
 
+_STEPS = TypeAdapter(list[Step])
+
+
 def plan_to_json(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """The plan as it stands in run.json."""
     return [asdict(step) for step in steps]
 
 
 def plan_from_json(data: Sequence[Mapping[str, Any]]) -> list[Step]:
-    """Inverse of :func:`plan_to_json`."""
-    return [Step(int(d["seq"]), int(d["block"]), Case(**d["case"])) for d in data]
+    """Inverse of :func:`plan_to_json`; ValueError where the data has other types."""
+    return _STEPS.validate_python(list(data))

@@ -65,10 +65,9 @@ def roofline(
     names = [check_model(name) for name in split_names(models, ["vit_tiny"])]
     devices.require(device)
     used = _threads(device, threads)
-    folder = open_folder(
-        out, METRIC, {"device": device, "models": names, "precision": precision, "threads": used}
-    )
+    request = {"device": device, "models": names, "precision": precision, "threads": used}
     with device_lock(device), _pinned(used):
+        folder = open_folder(out, METRIC, request)
         peaks = measure_peaks(_selector(device), used)
         (folder.folder / PEAKS_FILE).write_text(json_module.dumps(peaks.report, indent=1) + "\n")
         facts = folder.read_run()

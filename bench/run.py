@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from baselines import registry
-from bench import devices, plan
+from bench import devices, plan, schema
 from bench.cells import Cell, make_cells
 from bench.launch import run_block
 from bench.names import check_name, split_names
@@ -24,7 +24,8 @@ from bench.options import RunOptions
 from bench.plan import Case, Step
 from bench.prepare import Prepared, prepare
 from bench.progress import Shown
-from bench.records import BlockRecord, RunFolder, iter_runs, read_records
+from bench.records import BlockRecord, RecordError, RunFolder, read_records
+from bench.resume import find_interrupted
 from bench.runner import Launcher, Settings, device_lock, run_steps, target_of
 from bench.table import print_cells
 from bench.validity_machine import machine
@@ -56,9 +57,10 @@ def measure(
     console = console or console_for(options.json)
     cases = make_cases(metric, options, models, backends)
     reach = devices.require(options.device)
-    folder, steps = open_run(metric, options, plan.make_plan(cases, options.block_count, options.seed))
     console.print(f"device: {options.device}: {reach.detail}", highlight=False, markup=False)
+    # The device first: a run that is refused leaves no folder that --resume would take for an interrupted one.
     with device_lock(options.device):
+        folder, steps = open_run(metric, options, plan.make_plan(cases, options.block_count, options.seed))
         records, interrupted, problem = _carry_out(folder, steps, cases, reach, options, console)
     cells = make_cells(cases, records, options.block_count)
     show(cells, console)
@@ -127,6 +129,10 @@ def check_model(name: str) -> str:
     from bench import models
 
     models.parse(name)
+    if len(name) > schema.LONGEST_MODEL:
+        raise UsageError(
+            f"--models: a name of {len(name)} characters; at most {schema.LONGEST_MODEL} are kept"
+        )
     return name
 
 
@@ -140,7 +146,12 @@ def exit_code(cells: Sequence[Cell]) -> int:
 def open_run(metric: str, options: RunOptions, steps: Sequence[Step]) -> tuple[RunFolder, list[Step]]:
     """A new run's folder with its plan; with ``--resume`` the newest one of these options that was interrupted."""
     if options.resume:
-        return _find_interrupted(metric, options)
+        folder, run = find_interrupted(options.out, metric, request_of(options))
+        try:
+            return folder, plan.plan_from_json(run["plan"])
+        except (KeyError, TypeError, ValueError) as error:
+            folder.close()
+            raise RecordError(f"{folder.folder / 'run.json'} holds no plan: {error!r}") from error
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = RunFolder(options.out / f"{stamp}-{metric}-{secrets.token_hex(3)}")
     folder.create()
@@ -166,24 +177,6 @@ def request_of(options: RunOptions) -> dict[str, Any]:
         data.pop(name)
     # Through JSON, so that it equals what is read back from run.json (tuples become lists there).
     return dict(json.loads(json.dumps(data)))
-
-
-def _find_interrupted(metric: str, options: RunOptions) -> tuple[RunFolder, list[Step]]:
-    others = []
-    for path in reversed(list(iter_runs(options.out))):
-        folder = RunFolder(path)
-        run = folder.read_run()
-        if run.get("state") == "complete" or run.get("metric") != metric:
-            continue
-        if run.get("request") == request_of(options):
-            found = folder.repair()
-            if found:
-                print(found, file=sys.stderr)
-            folder.create()
-            return folder, plan.plan_from_json(run["plan"])
-        others.append(path.name)
-    hint = f"; interrupted runs with other options: {', '.join(others)}" if others else ""
-    raise UsageError(f"--resume: no interrupted {metric} run with these options in {options.out}{hint}")
 
 
 def _carry_out(

@@ -64,9 +64,9 @@ def tune(
         )
     devices.require(device)
     request = {"device": device, "models": names, "precision": precision, "seconds": seconds}
-    folder = open_folder(out, METRIC, request)
     console = Console(stderr=str(json) == "-")
     with device_lock(device):
+        folder = open_folder(out, METRIC, request)
         cells = [
             _tune_one(folder, n, name, device, entry.opencl, precision, threads, seconds, rounds, console)
             for n, name in enumerate(names)

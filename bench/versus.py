@@ -57,7 +57,9 @@ def _carry_out(
     from bench.runner import Settings, target_of
 
     timing = replace(run.QUICK if options.quick else Settings(), timeout_s=options.timeout)
-    have = read_records(folder.records_path).records
+    earlier = read_records(folder.records_path)
+    for finding in earlier.findings:
+        print(finding, file=sys.stderr)
     state = "stopped"
     try:
         prepared = run.prepare_models({step.case.model for block in plan for step in block}, console)
@@ -66,7 +68,7 @@ def _carry_out(
         with console.status("") as status:
             shown = _progress(console, status)
             versus_run.carry_out(
-                plan, prepared, target, timing, folder, have, share=options.share, progress=shown
+                plan, prepared, target, timing, folder, earlier.records, share=options.share, progress=shown
             )
         state = "complete"
     except KeyboardInterrupt:
@@ -92,10 +94,10 @@ def measure_versus(options: RunOptions) -> int:
     reach = devices.require(options.device)
     # The same options give the same plan: an interrupted run is finished with the plan made anew.
     plan = versus_run.make_plan(groups, options.block_count, options.seed)
-    folder, _ = run.open_run(versus_run.METRIC, options, [step for block in plan for step in block])
     console.print(f"device: {options.device}: {reach.detail}", highlight=False, markup=False)
     interrupted = False
     with device_lock(options.device):
+        folder, _ = run.open_run(versus_run.METRIC, options, [step for block in plan for step in block])
         try:
             _carry_out(folder, plan, reach, options, console)
         except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli import INTERRUPTED, USAGE_ERRORS
+from bench.escape import line
 from bench.names import check_name
 from ecp.errors import EcpError, UsageError
 from reports import measured
@@ -46,7 +47,11 @@ def _root() -> None:
 def _store(records: Path | None) -> measured.Store:
     if records is not None and not records.is_dir():
         raise UsageError(f"--records {records}: there is no such folder")
-    return measured.load(records or measured.COMMITTED)
+    store = measured.load(records or measured.COMMITTED)
+    for run in store.runs:
+        for finding in run.findings:
+            print(f"note: {line(run.id)}: {line(finding)}", file=sys.stderr)
+    return store
 
 
 def _known_device(store: measured.Store, device: str | None) -> str | None:

@@ -7,7 +7,6 @@ an error, so that one bad file cannot hide the rest.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench import archive
-from bench.records import BlockRecord, read_records
+from pydantic import BaseModel
+
+from bench import archive, schema
+from bench.records import NAMED, BlockRecord, RecordError, read_facts, read_records
+from bench.strict_json import Malformed, parse_json
 from reports import trained, versus
 from reports.aggregate import aggregate, from_rows
 from reports.cell import Key, Measured, slug
@@ -127,7 +129,11 @@ def _load_run(path: Path) -> Run:
     cells: list[Measured] = []
     by_key: dict[Key, Measured] = {}
     for file in archive.record_files(path):
-        result = read_records(file)
+        try:
+            result = read_records(file)
+        except RecordError as error:
+            findings.append(str(error))
+            continue
         records += result.records
         found, troubles = aggregate(result.records, path.name, _facts(file.parent / "run.json"))
         findings += [*result.findings, *troubles]
@@ -136,34 +142,48 @@ def _load_run(path: Path) -> Run:
             old = by_key.get(cell.key)
             if old is None or cell.ok or not old.ok:
                 by_key[cell.key] = cell
-    summaries: list[Any] = []
+    summaries: list[dict[str, Any]] = []
     for file in sorted(path.rglob("*.json")):
+        name = str(file.relative_to(path))
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            findings.append(f"{file.relative_to(path)}: not readable as JSON ({error})")
+            if file.name == "run.json":
+                info = _merge(info, read_facts(file))
+                continue
+            data = parse_json(file.read_bytes(), infinite=True)
+        except (OSError, Malformed, RecordError) as error:
+            findings.append(f"{name}: cannot be read: {error}")
             continue
-        if file.name == "run.json":
-            info = _merge(info, dict(data))
-        elif trained.is_summary(data):
-            summaries.append(data)
-        elif trained.is_core_order(data):
-            continue
-        else:
-            read = list(from_rows(versus.with_opponents(_rows(data)), path.name))
-            cells += read
-            if not read:
-                findings.append(f"{file.relative_to(path)}: holds no cells")
+        if trained.is_summary(data):
+            summaries += _typed(schema.Summary, [data], name, findings)
+        elif not trained.is_core_order(data):
+            rows = _typed(schema.Row, _rows(data), name, findings)
+            cells += from_rows(versus.with_opponents(rows), path.name)
+            if not rows:
+                findings.append(f"{name}: holds no cells")
     cells += from_rows(trained.cells(summaries), path.name)
     others = [c for c in cells if c.key not in by_key]
     return Run(path.name, path, info, records, [*by_key.values(), *others], findings)
 
 
+def _typed(kind: type[BaseModel], found: list[Any], name: str, findings: list[str]) -> list[dict[str, Any]]:
+    """Those of ``found`` that have the types of ``kind``; the others are named in ``findings``, at most ``NAMED``."""
+    good, bad = [], []
+    for number, data in enumerate(found, start=1):
+        try:
+            good.append(schema.check(kind, data))
+        except Malformed as error:
+            bad.append(f"{name} item {number}: {error}; left out")
+    findings += bad[:NAMED]
+    if len(bad) > NAMED:
+        findings.append(f"{name}: {len(bad) - NAMED} further items left out")
+    return good
+
+
 def _facts(file: Path) -> dict[str, Any]:
     """run.json of one run; empty where it cannot be read, which is a finding of its own."""
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_facts(file)
+    except RecordError:
         return {}
 
 

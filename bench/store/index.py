@@ -7,7 +7,6 @@ record is identified by the hash of its bytes, so a run that is there twice coun
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import statistics
 import time
@@ -24,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from bench import archive, validity
 from bench.metrics import SOURCES, UNITS
-from bench.records import BlockRecord, iter_runs, read_records
+from bench.records import BlockRecord, ReadResult, RecordError, iter_runs, read_facts, read_records
 from bench.store.key import comparability
 from bench.store.models import Base, Block, Comparability, Run
 
@@ -64,7 +63,9 @@ def judge(record: BlockRecord) -> list[validity.Gate]:
     """Gates of a record: as its worker judged them, else judged now from the states that it stored."""
     stored = record.extra.get("gates")
     if stored:
-        return [validity.Gate(**gate) for gate in stored]
+        return [
+            validity.Gate(g["name"], g["status"], g.get("detail", ""), g.get("decides", True)) for g in stored
+        ]
     return validity.gates(
         record.env_before,
         record.env_after,
@@ -133,16 +134,19 @@ def _insert_ignoring_known(session: Session, table: type[Base], rows: list[dict[
 
 def _index_run(session: Session, folder: Path, print_: str, done: Indexed) -> None:
     findings: list[str] = []
+    run, result = {}, ReadResult()
     try:
-        run = json.loads((folder / "run.json").read_text())
-    except (OSError, ValueError) as error:
-        run = {}
-        findings.append(f"run.json cannot be read ({error}); commit and host are unknown")
-    result = read_records(folder / "records.jsonl")
+        run = read_facts(folder / "run.json")
+    except RecordError as error:
+        findings.append(f"{error}; commit and host are unknown")
+    try:
+        result = read_records(folder / "records.jsonl")
+    except RecordError as error:
+        findings.append(str(error))
     findings += result.findings
     keys: dict[str, dict[str, Any]] = {}
     rows = []
-    for line, record in enumerate(result.records, start=1):
+    for line, record in zip(result.lines, result.records, strict=True):
         key, inputs = comparability(record, run)
         keys[key] = inputs
         sha = hashlib.sha256(record.to_json().encode()).hexdigest()

@@ -119,7 +119,8 @@ def test_the_index_takes_them_as_a_metric_of_their_own(records, tmp_path):
 def test_damage_is_a_finding_and_the_other_group_is_read(tmp_path):
     ratios = {(b, m): 1.0 for m in ("vit_tiny", "vit_small") for b in ("ecp", "mnn")}
     records = synthetic.versus_records("v", ratios)
-    records[0].samples_ms.pop()
+    turn = records[0].extra["turn_lengths"].pop()
+    del records[0].samples_ms[-turn:]
     (run,) = measured.load(write(tmp_path, "2026-02-01-v", records, plan=[{"seq": "x"}])).runs
     (bout,) = versus.bouts(run.cells)
     assert bout.shared == "vit_small" and len(run.findings) == 1 and "no ratios" in run.findings[0]
