@@ -5,10 +5,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
 #include <utility>
 namespace ecp {
 namespace {
+
+// Hex digits of the SHA-256 that stands before a kept binary.
+constexpr std::size_t kChecksum = 64;
 
 double since_ms(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
@@ -187,7 +194,12 @@ void Executor::create_image(const MemRegion& mem) {
 
 Handle<cl::ProgramTag> Executor::program_from_cache(const std::string& path) {
   if (!regular_file_size(path)) return {};
-  const std::string binary = read_file(path);
+  const std::string content = read_file(path);
+  const std::string_view binary = std::string_view(content).substr(std::min(kChecksum, content.size()));
+  if (content.compare(0, kChecksum, sha256_hex(binary)) != 0) {
+    stats_.notes.push_back("cached binary " + path + " is damaged, built again");
+    return {};
+  }
   const auto* bytes = reinterpret_cast<const unsigned char*>(binary.data());
   const std::size_t size = binary.size();
   cl::Int binary_status = cl::kSuccess, status = cl::kSuccess;
@@ -225,7 +237,13 @@ void Executor::store_binary(cl::Program program, const std::string& path) {
   auto* target = reinterpret_cast<unsigned char*>(binary.data());
   cl::check(api_.GetProgramInfo(program, cl::kProgramBinaries, sizeof target, &target, nullptr),
             "clGetProgramInfo (binary)");
-  write_file(path, binary);
+  std::error_code ignored;
+  if (!regular_file_size(path)) std::filesystem::remove_all(path, ignored);  // no file was kept under this name
+  try {
+    write_file(path, sha256_hex(binary) + binary);
+  } catch (const std::runtime_error& error) {
+    stats_.notes.push_back(std::string("not kept: ") + error.what());  // costs time at the next start, nothing else
+  }
 }
 
 cl::Program Executor::program(std::size_t index) {
