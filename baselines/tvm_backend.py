@@ -127,12 +127,17 @@ class TvmTunedBackend(TvmBackend):
     def _module(self, onnx_path: Path, config: RunConfig) -> Any:
         from tvm import relax
 
-        from baselines.tvm_tune import database_dir, summary, tunable
+        from baselines.tvm_tune import database_dir, intact, summary, tunable
 
         folder = database_dir(config.threads)
         found = summary(onnx_path, config.threads)
         if not found["finished"]:
             raise Unavailable(f"tvm-tuned: {_unfinished(found)}; {_how(onnx_path, config.threads, found)}")
+        if not intact(folder):
+            how = _how(onnx_path, config.threads, found)
+            raise Unavailable(
+                f"tvm-tuned: the tuning database {folder} is damaged, or a search was killed; {how}"
+            )
         self._facts["tuning"] = found
         self._facts["schedules"] = (
             f"{self.label} with {found['trials']} trials, {found['tasks_tuned']} of {found['tasks']} operators"

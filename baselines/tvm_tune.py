@@ -13,19 +13,24 @@ import argparse
 import hashlib
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from baselines.base import Unavailable
 from baselines.common import cache_dir, first_line
 from baselines.output import captured_output
 from baselines.tvm_common import import_onnx, import_tvm, limit_threads, llvm_target, tvm_version
+from ecp import checked
 from ecp.frontend.identity import model_sha256
 
+DATABASE = ("database_workload.json", "database_tuning_record.json")
+SEAL = "checksums.json"
 FIRST = 16
 """Random schedules that every operator gets before any is searched further."""
 FAILED_S = 1e9
@@ -85,6 +90,14 @@ def tune(onnx_path: Path, threads: int, trials: int, seconds: float) -> dict[str
     from tvm.s_tir import meta_schedule as ms
 
     limit_threads(threads)
+    folder = database_dir(threads)
+    # The database numbers its workloads: two searches at once would mix them up.
+    with FileLock(f"{folder}.lock"):
+        restore(folder)
+        return _tune(ms, onnx_path, threads, trials, seconds)
+
+
+def _tune(ms: Any, onnx_path: Path, threads: int, trials: int, seconds: float) -> dict[str, Any]:
     start = time.monotonic()
     folder, target, file = database_dir(threads), llvm_target(threads), _progress_file(onnx_path, threads)
     extracted = ms.relax_integration.extract_tasks(tunable(onnx_path), target, {})
@@ -98,7 +111,8 @@ def tune(onnx_path: Path, threads: int, trials: int, seconds: float) -> dict[str
     model = _cost_model(ms, folder)
     while True:
         progress["seconds"] = spent + time.monotonic() - start
-        file.write_text(json.dumps(progress))
+        _seal(folder)
+        checked.write_json(file, progress)
         if time.monotonic() - start >= seconds or _summary(progress)["finished"]:
             return _summary(progress)
         name = _next(progress["tasks"])
@@ -110,6 +124,7 @@ def tune(onnx_path: Path, threads: int, trials: int, seconds: float) -> dict[str
         count = FIRST if state["trials"] == 0 else min(BATCH, left)
         state["trials"], state["best_s"] = _search(ms, task, folder, threads, state, count, model)
         model.save(str(_model_file(folder)))
+        checked.seal(_model_file(folder))
 
 
 def _known(database: Any, task: Any) -> dict[str, Any]:
@@ -130,7 +145,7 @@ def _cost_model(ms: Any, folder: Path) -> Any:
         model = ms.cost_model.XGBModel()
     except ImportError as exc:
         raise Unavailable(f"tuning needs xgboost ({first_line(exc)}); pip install xgboost-cpu") from exc
-    if _model_file(folder).exists():
+    if checked.sealed(_model_file(folder)):
         with captured_output():
             model.load(str(_model_file(folder)))
     return model
@@ -141,8 +156,52 @@ def _model_file(folder: Path) -> Path:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"tasks": {}, "seconds": 0.0}
+    found: dict[str, Any] = checked.read_json(file) or {"tasks": {}, "seconds": 0.0}
     return found
+
+
+def _seal(folder: Path) -> None:
+    """Note what the database holds now: size and checksum of each of its files."""
+    held = [folder / name for name in DATABASE if (folder / name).is_file()]
+    checked.write_json(folder / SEAL, {p.name: [p.stat().st_size, checked.file_checksum(p)] for p in held})
+
+
+def intact(folder: Path) -> bool:
+    """Whether the database holds what it held when the last round of a search was over, and nothing else."""
+    return _surplus(folder) == {}
+
+
+def restore(folder: Path) -> None:
+    """Take back what a killed search left after its last whole round; set a damaged database aside."""
+    surplus = _surplus(folder)
+    for path, size in (surplus or {}).items():
+        os.truncate(path, size)
+    if surplus is None:
+        aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
+        checked.log.warning(
+            "%s is not what was kept there: it is now %s, and tuning begins anew", folder, aside
+        )
+        folder.rename(aside)
+        folder.mkdir()
+
+
+def _surplus(folder: Path) -> dict[Path, int] | None:
+    """Files that grew since they were noted, with their sizes then; None where the database is damaged."""
+    noted = checked.read_json(folder / SEAL) or {}
+    if any(os.path.lexists(folder / name) and name not in noted for name in DATABASE):
+        return None
+    try:
+        if any(_checksum(folder / name, size) != wanted for name, (size, wanted) in noted.items()):
+            return None
+        return {folder / n: size for n, (size, _) in noted.items() if (folder / n).stat().st_size > size}
+    except OSError:
+        return None
+
+
+def _checksum(path: Path, size: int) -> str:
+    """Checksum of the first ``size`` bytes: a search appends, and one that was killed has appended more."""
+    with checked.open_regular(path, links=False) as stream:
+        return checked.checksum(stream.read(size))
 
 
 def _next(tasks: dict[str, dict[str, Any]]) -> str | None:

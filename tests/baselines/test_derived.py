@@ -18,6 +18,7 @@ from baselines import contract, tnn_backend, torch_source, tvm_tune
 from baselines.base import RunConfig, Unavailable
 from baselines.common import read_interface
 from bench import inputs, prepare
+from ecp import checked
 from ecp.errors import ModelError
 from ecp.frontend.identity import model_sha256
 
@@ -163,6 +164,36 @@ def test_tvm_counts_the_trials_of_another_model(
     first = tvm_tune._progress_file(model, 1)
     change(model)
     assert tvm_tune._progress_file(model, 1) != first
+
+
+@pytest.mark.parametrize("file", [*tvm_tune.DATABASE, tvm_tune.SEAL])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_tuning_database_is_set_aside(
+    damage: Callable[[Path], object], file: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "database"
+    tvm_tune.restore(checked.folder(folder))
+    for name in tvm_tune.DATABASE:
+        (folder / name).write_text("[1, 2]\n[3, 4]\n")
+    tvm_tune._seal(folder)
+    assert tvm_tune.intact(folder)
+    damage(folder / file)
+    assert not tvm_tune.intact(folder)
+    tvm_tune.restore(folder)
+    assert tvm_tune.intact(folder) and not list(folder.iterdir())
+    assert len(list(tmp_path.glob("database.damaged-*"))) == 1
+
+
+def test_what_a_killed_search_left_behind_is_taken_back(tmp_path: Path) -> None:
+    for name in tvm_tune.DATABASE:
+        (tmp_path / name).write_text("[1, 2]\n")
+    tvm_tune._seal(tmp_path)
+    with (tmp_path / tvm_tune.DATABASE[1]).open("a") as stream:
+        stream.write("[3, ")
+    assert not tvm_tune.intact(tmp_path)
+    tvm_tune.restore(tmp_path)
+    assert tvm_tune.intact(tmp_path)
+    assert (tmp_path / tvm_tune.DATABASE[1]).read_text() == "[1, 2]\n"
 
 
 def test_the_reference_is_computed_again(model: Path) -> None:

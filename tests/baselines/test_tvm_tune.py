@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from baselines import tvm_tune
 from baselines.base import RunConfig, Unavailable
 from baselines.contract import block_model, reference, sample
+from ecp import checked
 
 
 def task(trials: int, best: float | None, weight: int = 1, done: bool = False) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def test_an_unfinished_search_is_refused_with_its_trials_and_the_command(
     monkeypatch.setenv("ECP_CACHE", str(tmp_path))
     model = block_model(tmp_path / "m.onnx")
     file = tvm_tune._progress_file(model, 1)
-    file.write_text(json.dumps(progress(512, task(49, 1e-3), task(0, None))))
+    checked.write_json(file, progress(512, task(49, 1e-3), task(0, None)))
     with pytest.raises(
         Unavailable, match=r"stopped after 49 of 512 trials with 1 of 2 operators.*--trials 512"
     ):
