@@ -16,7 +16,7 @@ from bench.plain import plain_table
 from bench.regress_output import write
 from bench.stats.changepoints import steps
 from bench.stats.paired import MARGIN
-from bench.store.engine import open_store, store_url
+from bench.store.engine import open_store, store_url, told
 from bench.store.index import index_results, rebuild
 from bench.store.key import difference
 from bench.store.query import Filter, Point, SeriesId, comparability_inputs, counts, names, series
@@ -70,7 +70,23 @@ def show_history(
     missing = [root for root in roots if not root.is_dir()]
     if missing:
         raise UsageError(f"{missing[0]} is not a folder of runs; measure first, or name one with --out")
-    engine = open_store(store or store_url(roots[0]))
+    engine = open_store(store or store_url(roots[0]), rebuild=rebuild_first)
+    try:
+        with told(engine):
+            return _show(engine, wanted, roots, rebuild_first, confirm, json_path, console)
+    finally:
+        engine.dispose()
+
+
+def _show(
+    engine: Engine,
+    wanted: Filter,
+    roots: Sequence[Path],
+    rebuild_first: bool,
+    confirm: bool,
+    json_path: Path | None,
+    console: Console,
+) -> int:
     done = (rebuild if rebuild_first else index_results)(engine, roots)
     for finding in done.findings:
         console.print(f"note: {finding}", markup=False, highlight=False, soft_wrap=True)

@@ -1,17 +1,21 @@
 """From records to rows: incremental, idempotent, rebuildable.
 
-A run is a folder; merging two machines' histories is copying their run folders together and indexing again. A
-record is identified by the hash of its bytes, so a run that is there twice counts once.
+A run is a folder; merging two machines' histories is copying their run folders together and indexing again, or one
+PostgreSQL index for both, where each writes its own rows only. A record is identified by the hash of its bytes, so a
+run that is there twice counts once. Folders are read first and written in one transaction: readers see the index
+before it or after it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import platform
+import random
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from sqlalchemy.orm import Session
 from bench import archive, validity
 from bench.metrics import SOURCES, UNITS
 from bench.records import BlockRecord, ReadResult, RecordError, iter_runs, read_facts, read_records
+from bench.store.engine import told, writing
 from bench.store.key import comparability
 from bench.store.models import Base, Block, Comparability, Run
 
@@ -41,6 +46,28 @@ class Indexed:
     blocks: int = 0
     duplicates: int = 0
     findings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Draft:
+    """The rows of one run's folder, not yet written."""
+
+    run: dict[str, Any]
+    keys: dict[str, dict[str, Any]]
+    blocks: list[dict[str, Any]]
+
+
+def origin_of(engine: Engine, results: Path) -> str:
+    """Whose rows these are: this machine's and this results folder's; of an index beside its runs, that index's."""
+    place = results.resolve()
+    database = engine.url.database
+    if engine.dialect.name == "sqlite" and database and Path(database).resolve().parent == place:
+        return "beside"
+    try:
+        machine = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        machine = ""
+    return hashlib.sha256(f"{machine} {platform.node()} {place}".encode()).hexdigest()
 
 
 def fingerprint(folder: Path) -> str:
@@ -102,19 +129,22 @@ def _row(record: BlockRecord, line: int, key: str, sha: str) -> dict[str, Any]:
     }
 
 
-def _run_row(folder: Path, run: Mapping[str, Any], findings: Sequence[str], print_: str) -> Run:
+def _run_row(
+    origin: str, folder: Path, run: Mapping[str, Any], findings: Sequence[str], print_: str
+) -> dict[str, Any]:
     git = run.get("git") or (run.get("environment") or {}).get("git") or {}
     git = git.get("value", git) if isinstance(git, Mapping) else {}
-    return Run(
-        run_id=folder.name,
-        started_utc=_started(str(run.get("run_id") or folder.name)),
-        git_commit=git.get("commit"),
-        git_branch=git.get("branch"),
-        git_dirty=git.get("dirty"),
-        folder=str(folder),
-        fingerprint=print_,
-        findings=list(findings),
-    )
+    return {
+        "origin": origin,
+        "run_id": folder.name,
+        "started_utc": _started(str(run.get("run_id") or folder.name)),
+        "git_commit": git.get("commit"),
+        "git_branch": git.get("branch"),
+        "git_dirty": git.get("dirty"),
+        "folder": str(folder),
+        "fingerprint": print_,
+        "findings": list(findings),
+    }
 
 
 def _started(name: str) -> str:
@@ -132,7 +162,8 @@ def _insert_ignoring_known(session: Session, table: type[Base], rows: list[dict[
         connection.execute(statement, rows[start : start + BATCH])
 
 
-def _index_run(session: Session, folder: Path, print_: str, done: Indexed) -> None:
+def _draft(origin: str, folder: Path, print_: str) -> _Draft:
+    """Read a run's folder; what cannot be read is among the findings of its row."""
     findings: list[str] = []
     run, result = {}, ReadResult()
     try:
@@ -156,72 +187,114 @@ def _index_run(session: Session, folder: Path, print_: str, done: Indexed) -> No
     if strange:
         findings.append(f"records of run {', '.join(sorted(strange))} lie in folder {folder.name}")
     for row in rows:
-        row["run_id"] = folder.name
-    session.execute(delete(Run).where(Run.run_id == folder.name))
-    entry = _run_row(folder, run, findings, print_)
+        row |= {"origin": origin, "run_id": folder.name}
+    return _Draft(_run_row(origin, folder, run, findings, print_), keys, rows)
+
+
+def _write(session: Session, draft: _Draft, done: Indexed) -> None:
+    """Put a run's rows in the place of those that it had."""
+    origin, name = draft.run["origin"], draft.run["run_id"]
+    mine = (Block.origin == origin) & (Block.run_id == name)
+    session.execute(delete(Run).where(Run.origin == origin, Run.run_id == name))
+    # Rows of before origins were known belong to whoever has their folder.
+    session.execute(
+        delete(Run).where(Run.origin == "", Run.run_id == name, Run.folder == draft.run["folder"])
+    )
+    entry = Run(**draft.run)
     session.add(entry)
     session.flush()
-    _insert_ignoring_known(session, Comparability, [{"key": k, "inputs": v} for k, v in sorted(keys.items())])
-    _insert_ignoring_known(session, Block, rows)
-    mine = select(func.count()).select_from(Block).where(Block.run_id == folder.name)
-    new = session.scalar(mine) or 0
-    if new < len(rows):
+    known = [{"key": k, "inputs": v} for k, v in sorted(draft.keys.items())]
+    _insert_ignoring_known(session, Comparability, known)
+    _insert_ignoring_known(session, Block, draft.blocks)
+    new = session.scalar(select(func.count()).select_from(Block).where(mine)) or 0
+    findings = list(draft.run["findings"])
+    if new < len(draft.blocks):
         # Looked at again every time: when the folder that holds the other copy goes, this copy counts.
         entry.fingerprint = ""
-        findings.append(f"{len(rows) - new} of its records lie in another folder too; they count once")
-        entry.findings = list(findings)
+        findings.append(
+            f"{len(draft.blocks) - new} of its records lie in another folder too; they count once"
+        )
+        entry.findings = findings
     done.runs += 1
     done.blocks += new
-    done.duplicates += len(rows) - new
-    done.findings += [f"{folder.name}: {text}" for text in findings]
+    done.duplicates += len(draft.blocks) - new
+    done.findings += [f"{name}: {text}" for text in findings]
 
 
 def index_results(
-    engine: Engine, roots: Iterable[Path], progress: Callable[[str], None] = lambda name: None
+    engine: Engine, roots: Sequence[Path], progress: Callable[[str], None] = lambda name: None
 ) -> Indexed:
     """Bring the index up to date with all runs below ``roots``. Each run is one transaction.
 
-    A run whose files did not change is skipped; a run whose folder is gone is removed.
+    A run whose files did not change is skipped; one of this origin (machine and first root) whose folder is gone is
+    removed. Raises :class:`StoreError` where the index refuses.
     """
-    done = Indexed()
+    origin = origin_of(engine, roots[0])
     folders = {f.name: f for root in roots for f in iter_runs(root)}
-    with Session(engine) as session:
-        known = {name: print_ for name, print_ in session.execute(select(Run.run_id, Run.fingerprint))}
-        for name in sorted(set(known) - set(folders)):
-            session.execute(delete(Run).where(Run.run_id == name))
-            done.removed += 1
-        session.commit()
+    done = Indexed()
+    with told(engine):
+        with Session(engine) as session:
+            mine = select(Run.run_id, Run.fingerprint).where(Run.origin == origin)
+            known = {name: print_ for name, print_ in session.execute(mine)}
+        gone = sorted(set(known) - set(folders))
+        if gone:
+            _in_transaction(engine, lambda session, _: _remove(session, origin, gone), done)
+            done.removed = len(gone)
         for name, folder in sorted(folders.items()):
             print_ = fingerprint(folder)
             if known.get(name) == print_:
                 done.unchanged += 1
                 continue
             progress(name)
-            _in_transaction(session, partial(_index_run, session, folder, print_, done))
+            draft = _draft(origin, folder, print_)
+            done = _in_transaction(engine, partial(_write_one, draft), done)
     return done
 
 
-def _in_transaction(session: Session, work: Callable[[], None]) -> None:
-    """Commit ``work``; another indexer that was faster with the same rows makes it try again."""
+def _write_one(draft: _Draft, session: Session, done: Indexed) -> None:
+    _write(session, draft, done)
+
+
+def _remove(session: Session, origin: str, names: Sequence[str]) -> None:
+    for start in range(0, len(names), BATCH):
+        wanted = names[start : start + BATCH]
+        session.execute(delete(Run).where(Run.origin == origin, Run.run_id.in_(wanted)))
+
+
+def _in_transaction(engine: Engine, work: Callable[[Session, Indexed], None], done: Indexed) -> Indexed:
+    """Commit ``work``; what it counted on top of ``done``. Another indexer that was faster makes it try again."""
     for attempt in range(ATTEMPTS):
+        counted = replace(done, findings=list(done.findings))
         try:
-            work()
-            session.commit()
-        except (IntegrityError, OperationalError):
-            session.rollback()
-            if attempt == ATTEMPTS - 1:
+            with Session(writing(engine)) as session, session.begin():
+                work(session, counted)
+            return counted
+        except (IntegrityError, OperationalError) as error:
+            # A lock that was waited for in vain is not waited for again.
+            waited = "locked" in str(error.orig) or "lock timeout" in str(error.orig)
+            if attempt == ATTEMPTS - 1 or waited:
                 raise
-            time.sleep(0.05 * 2**attempt)
-        else:
-            return
+            time.sleep(random.uniform(0.5, 1.5) * 0.05 * 2**attempt)  # noqa: S311 - no secret
+    raise AssertionError("unreachable")
 
 
 def rebuild(
-    engine: Engine, roots: Iterable[Path], progress: Callable[[str], None] = lambda n: None
+    engine: Engine, roots: Sequence[Path], progress: Callable[[str], None] = lambda n: None
 ) -> Indexed:
-    """Empty the index and fill it from the records alone."""
-    with Session(engine) as session:
-        for table in (Block, Comparability, Run):
-            session.execute(delete(table))
-        session.commit()
-    return index_results(engine, roots, progress)
+    """Make this origin's rows anew from the records alone, in one transaction: readers see the old rows until then."""
+    origin = origin_of(engine, roots[0])
+    folders = {f.name: f for root in roots for f in iter_runs(root)}
+    drafts = []
+    for name, folder in sorted(folders.items()):
+        progress(name)
+        drafts.append(_draft(origin, folder, fingerprint(folder)))
+
+    def everything(session: Session, done: Indexed) -> None:
+        session.execute(delete(Run).where(Run.origin == origin))
+        for draft in drafts:
+            _write(session, draft, done)
+        unused = ~select(Block.record_sha256).where(Block.comparability_key == Comparability.key).exists()
+        session.execute(delete(Comparability).where(unused))
+
+    with told(engine):
+        return _in_transaction(engine, everything, Indexed())

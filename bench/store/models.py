@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, MetaData, String, Text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 # Named constraints, so that a later migration can alter them on every database.
@@ -23,10 +34,15 @@ class Base(DeclarativeBase):
 
 
 class Run(Base):
-    """One results/<run-id> folder. ``fingerprint`` tells whether the folder changed since it was indexed."""
+    """One results/<run-id> folder. ``fingerprint`` tells whether the folder changed since it was indexed.
+
+    ``origin``: which machine's results folder it lies in (:func:`bench.store.index.origin_of`); an index that several
+    machines share is brought up to date by each for its own rows.
+    """
 
     __tablename__ = "runs"
 
+    origin: Mapped[str] = mapped_column(String(64), primary_key=True)
     run_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     started_utc: Mapped[str] = mapped_column(String(40), index=True)
     git_commit: Mapped[str | None] = mapped_column(String(64), index=True)
@@ -54,17 +70,24 @@ class Block(Base):
     """
 
     __tablename__ = "blocks"
-    __table_args__ = (Index("ix_blocks_series", "metric", "device", "backend", "model", "precision"),)
+    __table_args__ = (
+        Index("ix_blocks_series", "metric", "device", "backend", "model", "precision"),
+        Index("ix_blocks_origin", "origin", "run_id"),
+        ForeignKeyConstraint(
+            ["origin", "run_id"], ["runs.origin", "runs.run_id"], "fk_blocks_origin_runs", ondelete="CASCADE"
+        ),
+    )
 
     record_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id", ondelete="CASCADE"), index=True)
+    origin: Mapped[str] = mapped_column(String(64))
+    run_id: Mapped[str] = mapped_column(String(200))
     seq: Mapped[int] = mapped_column(Integer)
     block: Mapped[int] = mapped_column(Integer)
     line: Mapped[int] = mapped_column(Integer)
     device: Mapped[str] = mapped_column(String(100))
     backend: Mapped[str] = mapped_column(String(100))
     backend_version: Mapped[str] = mapped_column(String(200))
-    model: Mapped[str] = mapped_column(String(300))
+    model: Mapped[str] = mapped_column(String(500))
     model_sha256: Mapped[str] = mapped_column(String(64))
     precision: Mapped[str] = mapped_column(String(20))
     metric: Mapped[str] = mapped_column(String(50))

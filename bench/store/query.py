@@ -75,10 +75,10 @@ def series(engine: Engine, wanted: Filter) -> dict[SeriesId, list[Point]]:
     """Every series that matches, points oldest first. Blocks without a measurement count by status only."""
     query = wanted.apply(
         select(Block, Run.started_utc, Run.git_commit)
-        .join(Run, Run.run_id == Block.run_id)
-        .order_by(Run.started_utc, Run.run_id, Block.seq)
+        .join(Run, (Run.origin == Block.origin) & (Run.run_id == Block.run_id))
+        .order_by(Run.started_utc, Run.run_id, Run.origin, Block.seq)
     )
-    table: dict[SeriesId, dict[str, Point]] = {}
+    table: dict[SeriesId, dict[tuple[str, str], Point]] = {}
     with Session(engine) as session:
         for block, started, commit in session.execute(query):
             identity = SeriesId(
@@ -90,10 +90,11 @@ def series(engine: Engine, wanted: Filter) -> dict[SeriesId, list[Point]]:
                 block.comparability_key,
             )
             points = table.setdefault(identity, {})
-            point = points.get(block.run_id)
+            place = (block.origin, block.run_id)
+            point = points.get(place)
             if point is None:
                 point = Point(block.run_id, started, commit, block.backend_version, block.unit)
-                points[block.run_id] = point
+                points[place] = point
             point.statuses[block.status] = point.statuses.get(block.status, 0) + 1
             point.failed_gates += bool(block.failed_gates)
             if block.value is not None:

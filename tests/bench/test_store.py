@@ -1,5 +1,6 @@
 """The index on SQLite and, where ECP_TEST_POSTGRES names a database, on PostgreSQL."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,12 +22,11 @@ from bench.store.models import Base
 from .fake_runs import cell, host, make_run
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request, tmp_path):
-    if request.param == "sqlite":
-        opened = store.open_store(str(tmp_path / "index.sqlite"))
-        yield opened
-        opened.dispose()
+@contextlib.contextmanager
+def database(kind, folder):
+    """URL of an empty database of this kind."""
+    if kind == "sqlite":
+        yield str(folder / "index.sqlite")
         return
     url = os.environ.get("ECP_TEST_POSTGRES")
     if not url:
@@ -36,12 +36,18 @@ def engine(request, tmp_path):
     with admin.begin() as connection:
         connection.execute(text(f"create schema {schema}"))
     joint = "&" if "?" in url else "?"
-    opened = store.open_store(f"{url}{joint}options=-csearch_path%3D{schema}")
-    yield opened
-    opened.dispose()
+    yield f"{url}{joint}options=-csearch_path%3D{schema}"
     with admin.begin() as connection:
         connection.execute(text(f"drop schema {schema} cascade"))
     admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request, tmp_path):
+    with database(request.param, tmp_path) as url:
+        opened = store.open_store(url)
+        yield opened
+        opened.dispose()
 
 
 def test_migrations_make_exactly_the_models(engine):
