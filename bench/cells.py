@@ -11,7 +11,7 @@ from bench.metrics import SOURCES, UNITS
 from bench.models import spec
 from bench.plan import Case
 from bench.records import BlockRecord
-from bench.stats.bootstrap import hierarchical_median_ci
+from bench.stats.median_interval import FEW, blocks_interval
 from bench.stats.percentiles import percentile
 from ecp.errors import UsageError
 
@@ -70,8 +70,8 @@ def make_cell(case: Case, records: Sequence[BlockRecord], planned_blocks: int) -
     blocks = [r.samples_ms for r in records if r.samples_ms]
     value, ci = None, None
     if status == "measured":
-        value, low, high = hierarchical_median_ci(blocks)
-        ci = [low, high]
+        value = statistics.median(statistics.median(b) for b in blocks)
+        ci = blocks_interval(blocks)
     shown = next(
         (r for r in records if r.status in ("measured", "unstable")), records[0] if records else None
     )
@@ -80,6 +80,8 @@ def make_cell(case: Case, records: Sequence[BlockRecord], planned_blocks: int) -
         extra |= _latency_extra(blocks)
         extra["batch"] = batch_of(case.model)
         extra["images_per_s"] = extra["batch"] * 1e3 / value if extra["batch"] and value else None
+    if status == "measured" and ci is None:
+        extra["ci_reason"] = f"{len(blocks)} blocks: no 95 % interval under {FEW}"
     if status == "unstable" and blocks:
         extra["indicative"] = statistics.median(statistics.median(b) for b in blocks)
     return Cell(
@@ -93,7 +95,7 @@ def make_cell(case: Case, records: Sequence[BlockRecord], planned_blocks: int) -
         status=status,
         value=value,
         unit=(shown.extra.get("unit") if shown else None) or UNITS.get(case.metric, ""),
-        ci=ci,
+        ci=None if ci is None else list(ci),
         blocks=blocks,
         source=(shown.extra.get("source") if shown else None) or SOURCES.get(case.metric, ""),
         reason=reason,

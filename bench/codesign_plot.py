@@ -36,7 +36,7 @@ def _curve(axis: Any, family: Family, colour: str) -> None:
     points = sorted(family.points, key=lambda q: q.variant.ratio)
     ratios = [p.variant.ratio for p in points]
     medians = np.array([p.median for p in points])
-    errors = np.abs(np.array([interval(p.rounds) for p in points]).T - medians)
+    errors = np.abs(np.array([interval(p.rounds) or (p.median, p.median) for p in points]).T - medians)
     axis.errorbar(ratios, medians, errors, fmt="o", color=colour, markersize=4, label=family.name)
     if family.curve is not None:
         grid = np.linspace(min(ratios), max(ratios), 60)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.codesign_fit import Curve, HoldOut, pareto
 from bench.codesign_sweep import Measured
 from bench.names import check_name
+from bench.stats.median_interval import blocks_interval
 from ecp.errors import UsageError
 from ecp.model.macs import SHAPES, VitShape, attention_share, total_macs
 
@@ -101,23 +100,21 @@ def text(families: Sequence[Family], budget: float | None, accuracy: dict[str, f
 
 
 def _row(point: Measured, curve: Curve | None, accuracy: dict[str, float], best: bool) -> str:
-    low, high = interval(point.rounds)
+    ends = interval(point.rounds)
+    shown = f"[{ends[0]:.2f}, {ends[1]:.2f}]" if ends else "[few rounds]"
     ratio = point.variant.ratio
     fitted = "" if curve is None else f"{curve.at(ratio):9.2f}"
     top1 = f"{accuracy[point.variant.name]:.2f}" if point.variant.name in accuracy else "-"
     mark = "*" if best else " "
     return (
-        f"  {ratio:5.2f}{mark} {point.median:9.2f} [{low:.2f}, {high:.2f}]".ljust(36)
+        f"  {ratio:5.2f}{mark} {point.median:9.2f} {shown}".ljust(36)
         + f"{fitted:>9}  {point.variant.macs / 1e9:7.3f}  {point.compile_s:8.1f}   {top1}"
     )
 
 
-def interval(rounds: Sequence[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the median over rounds, in ms."""
-    random = np.random.default_rng(0)
-    medians = np.median(random.choice(rounds, (1000, len(rounds))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
+def interval(rounds: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the median over rounds, in ms; None under six rounds."""
+    return blocks_interval([[r] for r in rounds])
 
 
 def _choice(family: Family, budget: float) -> str:
@@ -126,11 +123,13 @@ def _choice(family: Family, budget: float) -> str:
     if family.choice is None:
         low = family.curve.interval(1 / family.shape.patches)[0]
         return f"no core ratio meets {budget:g} ms: even one core patch needs at least {low:.2f} ms"
-    bounds = family.curve.interval(family.choice)
+    few = interval(family.points[0].rounds) is None
+    bounds = () if few else family.curve.interval(family.choice)
+    shown = f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else ""
     core = round(family.choice * family.shape.patches)
     return (
         f"largest core ratio within {budget:g} ms: {family.choice:.3f} ({core} of {family.shape.patches} patches), "
-        f"predicted {family.curve.at(family.choice):.2f} ms [{bounds[0]:.2f}, {bounds[1]:.2f}]"
+        f"predicted {family.curve.at(family.choice):.2f} ms{shown}"
     )
 
 
@@ -165,7 +164,9 @@ def cells(
                 "macs": p.variant.macs,
                 "compile_s": p.compile_s,
                 "predicted_ms": None if curve is None else curve.at(ratio),
-                "predicted_ci": None if curve is None else curve.interval(ratio),
+                "predicted_ci": None
+                if curve is None or interval(p.rounds) is None
+                else curve.interval(ratio),
                 "hold_out_mean_percent": None if held is None else held.mean,
                 "hold_out_worst_percent": None if held is None else held.worst,
                 "budget_ms": budget,
@@ -186,7 +187,7 @@ def cells(
                     "status": "measured",
                     "value": p.median,
                     "unit": "ms",
-                    "ci": list(interval(p.rounds)),
+                    "ci": interval(p.rounds),
                     "blocks": [p.rounds],
                     "source": "wall",
                     "reason": "",

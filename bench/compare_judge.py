@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from bench.cells import group
 from bench.records import BlockRecord
 from bench.stats.adjacent import split, turn_difference
+from bench.stats.median_interval import median_interval
 from bench.stats.multiple import holm
 from bench.stats.paired import ALPHA, MARGIN, Comparison, judge_differences, log_ratios
 from bench.stats.power import pairs_needed
@@ -262,12 +261,16 @@ def difference_of(a: BlockRecord, b: BlockRecord) -> float:
 
 def _apart(blank: CellVerdict, left: Sequence[float], right: Sequence[float]) -> CellVerdict:
     """Two runs of different times: the ratio is shown, but only "unchanged" is ever claimed."""
-    rng = np.random.default_rng(0)
-    draws = [np.median(rng.choice(np.array(side), size=(4000, len(side))), axis=1) for side in (left, right)]
-    lo, hi = (float(v) for v in np.quantile(draws[1] / draws[0], [0.005, 0.995]))
+    ratio = statistics.median(right) / statistics.median(left)
+    # Each median lies in its interval with half of the allowed error, so the ratio lies in the quotient's.
+    level = 1 - blank.alpha / 2
+    ends = [median_interval(side, level) for side in (left, right)]
+    if ends[0] is None or ends[1] is None:
+        why = f"fewer blocks than an interval of their median needs at {level:.1%}: {len(left)} of each side"
+        return replace(blank, verdict="inconclusive", reason=why, ratio=ratio)
+    lo, hi = ends[1][1] / ends[0][2], ends[1][2] / ends[0][1]
     same = 1 / (1 + blank.margin) < lo and hi < 1 + blank.margin
     why = "the runs were not interleaved, drift between them is inside this number; compare the revisions"
-    ratio = float(np.median(right) / np.median(left))
     verdict, reason = ("unchanged", "") if same else ("inconclusive", why)
     return replace(blank, verdict=verdict, reason=reason, ratio=ratio, lo=lo, hi=hi)
 

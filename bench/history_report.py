@@ -42,7 +42,7 @@ class Change:
 
 def changes(points: Sequence[Point]) -> list[Change]:
     """Change points of at least the default margin in one series, oldest first."""
-    measured = [(p, v[0]) for p in points if (v := p.value()) is not None]
+    measured = [(p, v) for p in points if (v := p.value()) is not None]
     found = steps([value for _, value in measured], minimum=MARGIN)
     return [Change(ratio, measured[i - 1][0], measured[i][0]) for i, ratio in found]
 
@@ -165,10 +165,11 @@ def _row(identity: SeriesId, points: Sequence[Point], found: Sequence[Change], l
     if not measured:
         statuses = sorted({s for p in points for s in p.statuses})
         return [*head, str(len(points)), "", ", ".join(statuses), "", ""]
-    newest, (value, lo, hi) = measured[-1]
-    first = measured[0][1][0]
+    newest, value = measured[-1]
+    first = measured[0][1]
     since = f"{value / first - 1:+.1%}" if len(measured) > 1 else ""
-    interval = f"{_number(lo)} - {_number(hi)}" if _spread(newest) else "1 block"
+    ends, blocks = newest.interval(), len(newest.medians)
+    interval = " - ".join(map(_number, ends)) if ends else f"{blocks} block{'s' * (blocks > 1)}"
     steps_found = str(len(found)) if found else ""
     return [*head, str(len(points)), _number(value), interval, since, steps_found]
 
@@ -177,21 +178,16 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"
 
 
-def _spread(point: Point) -> bool:
-    """Whether there is more than one process, hence an interval."""
-    return len(point.medians) > 1
-
-
 def _point_json(point: Point) -> dict[str, Any]:
-    value = point.value()
+    ends = point.interval()
     return {
         "run_id": point.run_id,
         "started_utc": point.started_utc,
         "git_commit": point.git_commit,
         "backend_version": point.backend_version,
         "unit": point.unit,
-        "value": value and value[0],
-        "ci": list(value[1:]) if value and _spread(point) else None,
+        "value": point.value(),
+        "ci": list(ends) if ends else None,
         "block_medians": point.medians,
         "statuses": point.statuses,
         "reasons": point.reasons,

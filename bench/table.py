@@ -103,8 +103,9 @@ def _value(cell: Cell) -> list[str]:
     if cell.value is None:
         hint = f"~{_number(cell.extra['indicative'])}" if "indicative" in cell.extra else ""
         return [f"[yellow]{cell.status}[/yellow]", hint]
-    low, high = cell.ci or [cell.value, cell.value]
-    return [_number(cell.value), f"{_number(low)} - {_number(high)}"]
+    if cell.ci is None:
+        return [_number(cell.value), f"{len(cell.blocks)} blocks"]
+    return [_number(cell.value), " - ".join(map(_number, cell.ci))]
 
 
 def _ours(cell: Cell, cells: Sequence[Cell]) -> Cell | None:

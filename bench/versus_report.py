@@ -15,14 +15,13 @@ from rich.table import Table
 from bench.cells import Cell, make_cell
 from bench.records import BlockRecord
 from bench.stats.adjacent import round_difference, split, turn_difference
-from bench.stats.median_interval import median_interval
+from bench.stats.median_interval import FEW, median_interval
 from bench.versus_run import Group, one_backend
 
 LEGEND = (
     "{first} / this: time of {first} over time of this row, below 1 where {first} is faster; median over blocks,\n"
     "with the exact 95 % interval of that median. error: largest, against float64."
 )
-FEW = 6
 
 
 def make_cells(groups: Sequence[Group], records: Sequence[BlockRecord], planned: int) -> list[Cell]:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -67,9 +68,17 @@ def within(published: float, measured: float, metric: str, rounding: float = 0.0
     return abs(measured - published) <= TOLERANCE.get(metric, 0.10) * abs(published) + slack
 
 
+# Metrics whose blocks hold samples in the unit of the value.
+RANGED = ("latency", "memory")
+
+
 def interval(cell: Measured) -> tuple[float, float]:
-    """The cell's interval; the value itself where none was recorded."""
+    """What a direction is judged by: the cell's interval; under six blocks, which have none, the range of their
+    medians (a range covers less than it shows, so it is printed nowhere); else the value itself."""
     assert cell.value is not None
+    if cell.ci is None and cell.metric in RANGED and cell.blocks:
+        medians = [statistics.median(block) for block in cell.blocks]
+        return min(medians), max(medians)
     return cell.ci or (cell.value, cell.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, distinct, func, select
 from sqlalchemy.orm import Session
 
-from bench.stats.bootstrap import hierarchical_median_ci
+from bench.stats.median_interval import blocks_interval
 from bench.store.models import Block, Comparability, Run
 
 
@@ -66,9 +67,13 @@ class Point:
     reasons: list[str] = field(default_factory=list)
     failed_gates: int = 0
 
-    def value(self) -> tuple[float, float, float] | None:
-        """``(median, lo, hi)`` of the measured blocks; None where there is none."""
-        return hierarchical_median_ci([[m] for m in self.medians]) if self.medians else None
+    def value(self) -> float | None:
+        """Median of the measured blocks; None where there is none."""
+        return statistics.median(self.medians) if self.medians else None
+
+    def interval(self) -> tuple[float, float] | None:
+        """Its 95 % interval; None where the blocks are too few for one."""
+        return blocks_interval([[m] for m in self.medians]) if self.medians else None
 
 
 def series(engine: Engine, wanted: Filter) -> dict[SeriesId, list[Point]]:

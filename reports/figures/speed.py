@@ -97,8 +97,8 @@ def latency(store: Store, device: str, precision: str) -> Figure | Missing:
     return Figure(
         "latency",
         name,
-        "Median of block medians, batch 1; bars are 95 % hierarchical bootstrap intervals. A framework keeps its "
-        "colour and mark everywhere.",
+        "Median of block medians, batch 1; bars are exact 95 % intervals over blocks (none under six). A "
+        "framework keeps its colour and mark everywhere.",
         f"Dot plot of latency per model and framework; ecp is fastest on {wins} of {len(groups)} models.",
         rows,
         draw,

@@ -54,7 +54,7 @@ class Context:
 @dataclass(frozen=True)
 class Found:
     """What the records say for one cell. ``interval`` None: nothing measured; then status and reason may
-    say why."""
+    say why. ``few``: blocks too few for an interval, so that it is only their range and not to be printed."""
 
     interval: tuple[float, float] | None = None
     value: float | None = None
@@ -65,6 +65,7 @@ class Found:
     reason: str = ""
     unlike: list[str] = field(default_factory=list)
     cell: Measured | None = None
+    few: bool = False
 
     @classmethod
     def of(
@@ -72,16 +73,17 @@ class Found:
         cell: Measured | None,
         unlike: list[str],
         value: float | None = None,
-        interval: tuple[float, float] | None = None,
+        given: tuple[float, float] | None = None,
     ) -> Found:
-        """From a measured cell; ``value`` and ``interval`` take the place of the cell's own (a part of a profile)."""
+        """From a measured cell; ``value`` and ``given`` (an interval) replace the cell's own (part of a profile)."""
         if cell is None:
             return cls()
         number = cell.value if value is None else value
         if cell.status != "measured" or number is None:
             return cls(status=cell.status, reason=cell.reason, backend=cell.backend, cell=cell)
-        ci = interval or (cell.ci if value is None and cell.ci else (number, number))
-        return cls(ci, number, cell.unit, cell.source, cell.backend, cell.status, "", unlike, cell)
+        ends = given or (interval(cell) if value is None else (number, number))
+        few = given is None and value is None and cell.ci is None
+        return cls(ends, number, cell.unit, cell.source, cell.backend, cell.status, "", unlike, cell, few)
 
     @classmethod
     def number(cls, value: float, unit: str, source: str, unlike: list[str] | None = None) -> Found:

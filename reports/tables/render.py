@@ -47,7 +47,7 @@ def measured_text(found: Found) -> str:
     """``12.3 [12.1, 12.6]``, or the status of a cell that was tried and has no value, or nothing."""
     if found.interval is None:
         return found.status if found.status and found.status != "measured" else ""
-    low, high = found.interval
+    low, high = (found.value, found.value) if found.few else found.interval
     spread = f" [{number(low)}, {number(high)}]" if number(low) != number(high) else ""
     return number(found.value) + spread
 
@@ -155,7 +155,7 @@ def _csv_row(table: RebuiltTable, cell: TableCell) -> dict[str, str]:
 
 
 def _found_fields(found: Found) -> dict[str, str]:
-    low, high = found.interval or (None, None)
+    low, high = (None, None) if found.few or found.interval is None else found.interval
     cell = found.cell
     return {
         "measured": "" if found.value is None else repr(found.value),

@@ -155,7 +155,7 @@ SPECS: dict[str, Spec] = {
         per_device=True,
         further_backends=_latency_backends,
         text=(
-            "Measured latency: median of block medians with a 95 % hierarchical bootstrap interval. "
+            "Measured latency: median of block medians with its exact 95 % interval over blocks. "
             "Measured speedup: mean over those of TVM and MNN that were measured, as the paper does.",
         ),
     ),

@@ -38,7 +38,7 @@ def test_the_value_is_the_median_of_block_medians() -> None:
     cell = make_cell(CASE, [block(i, level) for i, level in enumerate([10.0, 11.0, 30.0])], 3)
     assert cell.status == "measured" and cell.reason == ""
     assert cell.value == pytest.approx(11.0 + 0.295)
-    assert cell.ci is not None and cell.ci[0] <= cell.value <= cell.ci[1]
+    assert cell.ci is None, "three blocks bound no median"
     assert cell.extra["max_abs_error"] == 1e-6 and cell.extra["first_ms"] == 22.0
     json.dumps(cell.to_dict(), allow_nan=False)
 

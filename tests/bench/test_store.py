@@ -65,7 +65,7 @@ def test_records_become_rows_and_medians(engine, tmp_path):
     assert (identity.model, identity.backend, len(identity.key)) == ("vit_tiny", "ecp", 64)
     assert points[0].medians == [10.0, 11.0, 12.0]
     assert points[0].git_commit == "abc123"
-    assert points[0].value()[0] == 11.0
+    assert points[0].value() == 11.0
     assert query.run_ids(engine, "abc") == ["20260101T000000Z-latency-a"]
     assert query.run_ids(engine, "a%") == []
 
