@@ -24,10 +24,12 @@ import numpy as np
 from baselines.base import Backend, Description, OpTime, RunConfig, Unsupported
 from baselines.common import opencl_selector, own_options
 from ecp.errors import UsageError
-from ecp.precision import ARITHMETICS, check_device, check_precision
+from ecp.options import SETTINGS, parse_setting
+from ecp.plan import Plan
+from ecp.precision import check_device, check_precision
 
-SWITCHES = ("eliminate", "fuse", "layout_choice", "memory_plan", "cache")
-SETTINGS = (*SWITCHES, "arithmetic")
+__all__ = ["SETTINGS", "EcpBackend", "bundle_folder", "ready", "switches"]
+
 # Bundles whose folder was handed out; a temporary one lives as long as this process.
 _KEPT: list[Ready] = []
 
@@ -60,7 +62,7 @@ class EcpBackend(Backend):
             "session_s": round(self._session_s, 3),
             "threads": session.threads,
             "driver": session.driver_version,
-            "schedule": session.bundle.plan.get("schedule", {}),
+            "schedule": _schedule(session.bundle.plan),
             "switches": self._switches,
         }
         version = _sources_hash()[:12]
@@ -103,19 +105,11 @@ class EcpBackend(Backend):
 
 def switches(config: RunConfig) -> dict[str, Any]:
     """The settings that were asked for: ``ecp.NAME=true|false`` and ``ecp.arithmetic=float|half``."""
-    found: dict[str, Any] = {}
-    for key, value in own_options(config, "ecp").items():
-        if key == "arithmetic" and value in ARITHMETICS:
-            found[key] = value
-            continue
-        if key not in SWITCHES or str(value).lower() not in ("true", "false"):
-            known = ", ".join(f"ecp.{k}" for k in SWITCHES)
-            raise UsageError(
-                f"ecp.{key}={value}: known settings are {known}, each true or false, and ecp.arithmetic, "
-                f"{' or '.join(ARITHMETICS)}"
-            )
-        found[key] = str(value).lower() == "true"
-    return found
+    return {key: parse_setting(key, value, "ecp.") for key, value in own_options(config, "ecp").items()}
+
+
+def _schedule(plan: Plan) -> dict[str, Any]:
+    return {"source": plan.schedule.source, **plan.schedule.row} if plan.schedule else {}
 
 
 @dataclass

@@ -15,9 +15,8 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,8 @@ from bench.cache_geometry import option
 from bench.devices import CacheGeometry, CacheLevel
 from bench.paths import cache_dir
 from ecp.errors import EcpError
+from ecp.plan import Launch
+from ecp.runtime.bundle import Bundle
 
 # Occurrences of one launch that are simulated: the first meets cold data, the second what the first left.
 OCCURRENCES = 2
@@ -87,12 +88,12 @@ def missing_parts() -> str:
     return ""
 
 
-def signature(launch: Mapping[str, Any]) -> tuple[str, str, str]:
+def signature(launch: Launch) -> tuple[str, str, str]:
     """What makes two launches the same work: kernel, global and local size."""
-    return launch["kernel"], str(launch["global"]), str(launch["local"])
+    return launch.kernel, str(launch.global_size), str(launch.local_size)
 
 
-def choose(launches: Sequence[Mapping[str, Any]], occurrences: int) -> list[int]:
+def choose(launches: Sequence[Launch], occurrences: int) -> list[int]:
     """Indices of the launches to simulate: the first ``occurrences`` of each signature, in order."""
     seen: Counter[tuple[str, str, str]] = Counter()
     chosen = []
@@ -106,11 +107,10 @@ def choose(launches: Sequence[Mapping[str, Any]], occurrences: int) -> list[int]
 def reduced_bundle(bundle: Path, folder: Path, chosen: Sequence[int]) -> None:
     """A copy of ``bundle`` in ``folder`` whose plan holds only the chosen launches (outputs are meaningless)."""
     shutil.copytree(bundle, folder, ignore=shutil.ignore_patterns("plan.json"), copy_function=_link)
-    plan = json.loads((bundle / "plan.json").read_text())
-    plan["launches"] = [plan["launches"][i] for i in chosen]
+    plan = Bundle.load(bundle).plan
     # One by one, so that counts belong to kernels.
-    plan.pop("chain", None)
-    (folder / "plan.json").write_text(json.dumps(plan))
+    part = replace(plan, launches=[plan.launches[i] for i in chosen], groups=[])
+    (folder / "plan.json").write_text(json.dumps(part.to_json()))
 
 
 def _link(source: str, target: str) -> None:
@@ -135,14 +135,14 @@ def runner_command(bundle: Path, folder: Path) -> list[str]:
     """One inference of the bundle by the native runner on PoCL, inputs of noise."""
     from ecp.native.build import runner
 
-    plan = json.loads((bundle / "plan.json").read_text())
+    plan = Bundle.load(bundle).plan
     command = [str(runner("host")), str(bundle), "--platform", "Portable Computing Language"]
     command += ["--warmup", "0", "--iterations", "1"]
     rng = np.random.default_rng(0)
-    for number, value in enumerate(plan["inputs"]):
+    for number, value in enumerate(plan.inputs):
         path = folder / f"input{number}.bin"
-        rng.standard_normal(value["shape"]).astype(value["dtype"]).tofile(path)
-        command += ["--input", f"{value['name']}={path}"]
+        rng.standard_normal(value.shape).astype(value.dtype).tofile(path)
+        command += ["--input", f"{value.name}={path}"]
     return command
 
 
@@ -217,7 +217,7 @@ def simulate(bundle: Path, caches: CacheGeometry, exact: bool = False) -> Result
 
     Raises :class:`SimulationError`. Takes about a second per 10 million instructions, twice.
     """
-    launches = json.loads((bundle / "plan.json").read_text())["launches"]
+    launches = Bundle.load(bundle).plan.launches
     chosen = list(range(len(launches))) if exact else choose(launches, OCCURRENCES)
     with tempfile.TemporaryDirectory(prefix="ecp-cache-") as name:
         folder = Path(name)
@@ -233,7 +233,7 @@ def simulate(bundle: Path, caches: CacheGeometry, exact: bool = False) -> Result
 
 
 def combine(
-    launches: Sequence[Mapping[str, Any]],
+    launches: Sequence[Launch],
     chosen: Sequence[int],
     with_l2: Mapping[str, Mapping[str, int]],
     with_l3: Mapping[str, Mapping[str, int]],
@@ -246,7 +246,7 @@ def combine(
     def work(indices: Sequence[int]) -> Counter[str]:
         total: Counter[str] = Counter()
         for i in indices:
-            total[launches[i]["kernel"]] += int(np.prod(launches[i]["global"]))
+            total[launches[i].kernel] += int(np.prod(launches[i].global_size))
         return total
 
     every, done = work(range(len(launches))), work(chosen)
@@ -262,6 +262,6 @@ def combine(
             l2=scale * (small["DLmr"] + small["DLmw"]),
             l3=scale * (large["DLmr"] + large["DLmw"]),
             instructions=scale * small["Ir"],
-            launches=sum(launch["kernel"] == kernel for launch in launches),
+            launches=sum(launch.kernel == kernel for launch in launches),
         )
     return result

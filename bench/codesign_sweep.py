@@ -128,8 +128,8 @@ def _open(
     seconds = time.perf_counter() - begin
     size = variant.shape.image
     pixels = np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32)
-    name = bundle.plan["inputs"][0]["name"]
-    dtype = np.dtype(bundle.plan["inputs"][0]["dtype"])
+    name = bundle.plan.inputs[0].name
+    dtype = np.dtype(bundle.plan.inputs[0].dtype)
     session.stage({name: pixels.astype(dtype)})
     return session, seconds
 

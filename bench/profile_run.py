@@ -20,9 +20,9 @@ from bench.run import console_for, measure
 from bench.table import print_gaps
 from bench.trace import trace_of_cells
 from ecp.errors import UsageError
+from ecp.options import SWITCHES
 
 DEFAULT_BACKENDS = ("ecp", "onnxruntime", "openvino", "torch", "mnn")
-SWITCHES = ("eliminate", "fuse", "layout_choice", "memory_plan")
 WIDE = 120
 NOTE = (
     "layout + compute = latency of the plain pass, divided by the shares of the profiled pass. hooks: what the\n"

@@ -179,7 +179,7 @@ def _profile(name: str, device: str, precision: str, threads: int | None) -> tup
     bundle = ecp.compile(path, device=target, precision=precision)
     rng = np.random.default_rng(0)
     with ecp.Session(bundle, target, threads) as session:
-        session.run({p["name"]: sample(p, rng) for p in bundle.plan["inputs"]})
+        session.run({p.name: sample(p, rng) for p in bundle.plan.inputs})
         return session.profile(20), model_sha256(path)
 
 

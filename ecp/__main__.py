@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -15,6 +15,7 @@ from rich.table import Table
 
 import ecp
 from ecp.errors import EcpError, UsageError
+from ecp.options import SETTINGS, help_of, parse_setting
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,12 +25,14 @@ app = typer.Typer(
 )
 out = Console()
 
-Precision = Annotated[str, typer.Option(help="fp32, or fp16 (half storage, float accumulation)")]
-Arithmetic = Annotated[
-    str, typer.Option(help="float, or half (fp16 on a GPU with cl_khr_fp16: products multiply in half)")
-]
+Precision = Annotated[str, typer.Option(help=help_of("precision"))]
+Arithmetic = Annotated[str, typer.Option(help=help_of("arithmetic"))]
 Device = Annotated[str, typer.Option(help="local, local-cpu, local-pocl, local-gpu or local-rusticl")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for programs instead of a table")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help=f"an option of the compiler as NAME=VALUE, of {', '.join(SETTINGS)}"),
+]
 Dim = Annotated[list[str] | None, typer.Option(help="value of a dynamic dimension, e.g. --dim batch=1")]
 
 
@@ -59,10 +62,8 @@ def compile(
     golden: Annotated[
         bool, typer.Option(help="store a seeded input and its float64 reference output")
     ] = True,
-    cache: Annotated[
-        bool,
-        typer.Option(help="take the bundle from an earlier compile where there is one, and keep this one"),
-    ] = True,
+    cache: Annotated[bool, typer.Option(help=help_of("cache"))] = True,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Compile an ONNX model into a bundle for a device."""
@@ -73,10 +74,9 @@ def compile(
         model,
         device=device,
         precision=precision,
-        arithmetic=arithmetic,
         dims=_dims(dim),
         name=model.stem,
-        cache=cache,
+        **{"cache": cache, "arithmetic": arithmetic, **_settings(settings)},
     )
     if golden:
         bundle.golden = reference(bundle, import_model(model, dims=_dims(dim)))
@@ -183,10 +183,10 @@ def run(
     if check and not loaded.golden.get("outputs"):
         raise UsageError(f"{bundle} holds no golden output; compile it again with --golden")
     rng = np.random.default_rng(0)
-    feeds = loaded.golden.get("inputs") or {p["name"]: sample(p, rng) for p in loaded.plan["inputs"]}
+    feeds = loaded.golden.get("inputs") or {p.name: sample(p, rng) for p in loaded.plan.inputs}
     with ecp.Session(loaded, device=device, threads=threads) as session:
         outputs = session.run(feeds)
-        out.print(f"{session.device_name} ({session.platform_name}): {len(loaded.plan['launches'])} launches")
+        out.print(f"{session.device_name} ({session.platform_name}): {len(loaded.plan.launches)} launches")
         if profile:
             table = Table("launch", "ms", "GFLOP/s", "GB/s", "nodes")
             for t in session.profile():
@@ -197,7 +197,7 @@ def run(
             out.print(table)
     if not check:
         return
-    limit = tolerance if tolerance is not None else (1e-4 if loaded.plan["precision"] == "fp32" else 2e-2)
+    limit = tolerance if tolerance is not None else (1e-4 if loaded.plan.precision == "fp32" else 2e-2)
     for name, want in loaded.golden["outputs"].items():
         error = float(np.max(np.abs(outputs[name].astype(np.float64) - want), initial=0.0))
         scale = max(1.0, float(np.max(np.abs(want), initial=0.0)))
@@ -213,6 +213,14 @@ def _shown(value: object) -> str:
     if isinstance(value, str):
         return value
     return str(len(value)) if isinstance(value, list) else f"{value:,}"
+
+
+def _settings(pairs: list[str] | None) -> dict[str, Any]:
+    table = {}
+    for pair in pairs or []:
+        name, _, value = pair.partition("=")
+        table[name] = parse_setting(name, value)
+    return table
 
 
 def _dims(pairs: list[str] | None) -> dict[str, int] | None:

@@ -26,7 +26,8 @@ from typing import Any
 
 from ecp import checked
 from ecp.errors import BundleError, UsageError
-from ecp.runtime.bundle import VERSION, Bundle
+from ecp.plan import VERSION
+from ecp.runtime.bundle import Bundle
 from ecp.runtime.icd import cache_dir
 from ecp.tune.cache import sources_hash
 

@@ -18,13 +18,18 @@ from ecp import cache as bundles
 from ecp.codegen.schedule import Schedule, schedule_for
 from ecp.errors import ModelError
 from ecp.frontend.identity import model_sha256
+from ecp.options import CompileOptions, Switches
+from ecp.plan import ChosenSchedule, Model, Plan, Port, Report
 from ecp.precision import check_device, check_precision
-from ecp.runtime.bundle import Bundle, Report
+from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice, resolve
 from ecp.tune.cache import lookup
 
 if TYPE_CHECKING:
     from ecp.ir.graph import Graph
+
+# Plan, kernel sources by file, contents of pools.
+Lowered = tuple[Plan, dict[str, str], dict[str, np.ndarray]]
 
 # The passes, the importer and code generation are imported where they are called: a bundle that comes from the
 # cache is there before they would be loaded.
@@ -33,40 +38,28 @@ if TYPE_CHECKING:
 PREFETCHING = ("Intel(R) OpenCL", "Portable Computing Language")
 # Platforms that run work-items of one kernel on as many threads as there are, each to its end.
 CHAINING = PREFETCHING
+# Multiprocessors of an H200, for who compiles for NVIDIA without a device.
+PERSISTENT_GROUPS = 132
 
 
 def compile_onnx(
     model: str | Path | bytes,
     device: str | OpenCLDevice = "local",
     precision: str = "fp32",
-    *,
-    eliminate: bool = True,
-    fuse: bool = True,
-    layout_choice: bool = True,
-    memory_plan: bool = True,
-    dims: Mapping[str, int] | None = None,
-    schedule: Schedule | None = None,
-    name: str = "",
-    cache: bool = True,
-    arithmetic: str = "float",
+    **options: Any,
 ) -> Bundle:
     """Compile an ONNX model for an OpenCL device, or map the bundle of an earlier call (:mod:`ecp.cache`).
 
-    ``precision``: fp32, or fp16 (weights and activations stored as half, accumulated in float).
-    ``arithmetic``: float, or half (fp16 only, on GPUs with cl_khr_fp16 that are not NVIDIA's): products and
-    convolutions multiply in half and add at most 32 products before the sum goes to a float accumulator.
-    ``eliminate``, ``fuse``, ``layout_choice`` and ``memory_plan`` switch the four ideas off one by one.
-    ``dims`` gives values to dynamic dimensions by name. ``cache`` False compiles anew and keeps nothing.
-    Raises the errors of :mod:`ecp.errors`.
+    ``options``: those of :class:`ecp.options.CompileOptions` by name. ``precision``: fp32, or fp16 (weights and
+    activations stored as half, accumulated in float). ``arithmetic``: float, or half (fp16 only, on GPUs with
+    cl_khr_fp16 that are not NVIDIA's): products and convolutions multiply in half and add at most 32 products before
+    the sum goes to a float accumulator. ``eliminate``, ``fuse``, ``layout_choice`` and ``memory_plan`` switch the four
+    ideas off one by one. ``dims`` gives values to dynamic dimensions by name, ``name`` the model's own in the bundle.
+    ``cache`` False compiles anew and keeps nothing. Raises the errors of :mod:`ecp.errors`.
     """
-    options = {
-        "eliminate": eliminate,
-        "fuse": fuse,
-        "layout_choice": layout_choice,
-        "memory_plan": memory_plan,
-    }
-    cache = cache and bundles.enabled()
-    request = _Request(model, device, precision, options, dims, schedule, name, arithmetic)
+    asked = CompileOptions.of(precision=precision, **options)
+    cache = asked.cache and bundles.enabled()
+    request = _Request(model, device, asked)
     return (request.cached() if cache else None) or request.compiled(keep=cache)
 
 
@@ -74,56 +67,43 @@ def cached(
     model: str | Path | bytes,
     device: str | OpenCLDevice = "local",
     precision: str = "fp32",
-    *,
-    dims: Mapping[str, int] | None = None,
-    schedule: Schedule | None = None,
-    name: str = "",
-    arithmetic: str = "float",
-    **options: bool,
+    **options: Any,
 ) -> Bundle | None:
     """What :func:`compile_onnx` would take from the cache; None where it would compile."""
-    options = {"eliminate": True, "fuse": True, "layout_choice": True, "memory_plan": True, **options}
+    asked = CompileOptions.of(precision=precision, **options)
     if not bundles.enabled():
         return None
-    return _Request(model, device, precision, options, dims, schedule, name, arithmetic).cached()
+    return _Request(model, device, asked).cached()
 
 
 class _Request:
     """One call of the compiler: what is asked, and the key that follows from it."""
 
-    def __init__(
-        self,
-        model: str | Path | bytes,
-        device: str | OpenCLDevice,
-        precision: str,
-        options: Mapping[str, bool],
-        dims: Mapping[str, int] | None,
-        schedule: Schedule | None,
-        name: str,
-        arithmetic: str = "float",
-    ):
-        check_precision(precision, arithmetic)
+    def __init__(self, model: str | Path | bytes, device: str | OpenCLDevice, asked: CompileOptions):
+        check_precision(asked.precision, asked.arithmetic)
         self.began = time.perf_counter()
-        self.model, self.precision, self.options, self.dims, self.name = model, precision, options, dims, name
+        self.model = model
         self.path = None if isinstance(model, bytes) else Path(model)
         # Large models are hashed while the driver is loaded.
         with ThreadPoolExecutor(1) as beside:
             content = beside.submit(_sha256, model)
             self.target = device if isinstance(device, OpenCLDevice) else resolve(device)
-            check_device(self.target, precision, arithmetic)
+            check_device(self.target, asked.precision, asked.arithmetic)
             self.sha256 = content.result()
-        self.arithmetic = arithmetic
         default = default_schedule(self.target)
+        tuned = asked.schedule
         # Rows are tuned with products in float: what they say about half nobody has measured.
-        tuned = schedule or (
-            lookup(self.target, self.sha256, precision, default) if arithmetic == "float" else None
+        if tuned is None and asked.arithmetic == "float":
+            tuned = lookup(self.target, self.sha256, asked.precision, default)
+        self.source = "given" if asked.schedule else "tuned on this device" if tuned else "shipped"
+        groups = asked.persistent_groups
+        self.row = tuned or default
+        self.options = asked.replaced(
+            schedule=self.row, persistent_groups=resident_groups(self.target) if groups is None else groups
         )
-        self.row, self.groups = tuned or default, resident_groups(self.target)
-        self.source = "given" if schedule else "tuned on this device" if tuned else "shipped"
         self.key = bundles.key_of(
             model=self.sha256, identity=self.target.identity, device_class=self.target.device_class,
-            precision=precision, options=options, dims=dict(dims or {}), schedule=asdict(self.row),
-            groups=self.groups, arithmetic=arithmetic,
+            options=self.options.identity(),
         )  # fmt: skip
 
     def cached(self) -> Bundle | None:
@@ -133,15 +113,12 @@ class _Request:
 
     def compiled(self, keep: bool) -> Bundle:
         """The bundle made now, and kept in the cache where it may be."""
-        graph = import_model(self.model, self.dims, mapped=True)
+        graph = import_model(self.model, self.options.dims, mapped=True)
         own_name = None if self.path is not None and graph.name == self.path.stem else graph.name
-        bundle = compile_graph(
-            graph, self.target.device_class, self.precision, self.row,
-            persistent_groups=self.groups, arithmetic=self.arithmetic, **self.options,
-        )  # fmt: skip
+        bundle = _compiled(graph, self.target.device_class, self.options)
         self._label(bundle, own_name)
         seconds = round(time.perf_counter() - self.began, 3)
-        bundle.plan["report"] |= {"compile_seconds": seconds, "cold_compile_seconds": seconds}
+        bundle.report.compile_seconds = bundle.report.cold_compile_seconds = seconds
         # A file that changed while it was read: nobody knows whose bundle this is.
         if keep and self.sha256 and _sha256(self.model) == self.sha256:
             bundle = bundles.store(self.key, bundle, own_name)
@@ -149,15 +126,16 @@ class _Request:
 
     def _label(self, bundle: Bundle, own_name: str | None) -> None:
         stem = self.path.stem if self.path else "model"
-        bundle.plan["device"] = self.target.name
-        bundle.plan["model"] = {"name": self.name or own_name or stem, "sha256": self.sha256}
-        bundle.plan["schedule"] = {"source": self.source, **asdict(self.row)}
+        bundle.plan.device = self.target.name
+        bundle.plan.model = Model(self.options.name or own_name or stem, self.sha256)
+        row = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.row).items()}
+        bundle.plan.schedule = ChosenSchedule(self.source, row)
 
     def _finished(self, bundle: Bundle, own_name: str | None, from_cache: bool) -> Bundle:
         """With the words and figures of this call, whoever wrote the entry."""
         self._label(bundle, own_name)
         seconds = round(time.perf_counter() - self.began, 3)
-        bundle.plan["report"] |= {"from_cache": from_cache, "compile_seconds": seconds}
+        bundle.report.from_cache, bundle.report.compile_seconds = from_cache, seconds
         return bundle
 
 
@@ -171,59 +149,42 @@ def import_model(
 
 
 def compile_graph(
-    graph: Graph,
-    device_class: str,
-    precision: str = "fp32",
-    schedule: Schedule | None = None,
-    *,
-    eliminate: bool = True,
-    fuse: bool = True,
-    layout_choice: bool = True,
-    memory_plan: bool = True,
-    persistent_groups: int = 132,
-    arithmetic: str = "float",
+    graph: Graph, device_class: str, precision: str = "fp32", schedule: Schedule | None = None, **options: Any
 ) -> Bundle:
     """Compile an imported graph for a device class; needs no device.
 
-    ``arithmetic`` half: the bundle runs on devices with cl_khr_fp16 only.
-    ``persistent_groups``: work-groups that an NVIDIA device of compute capability 9.0 keeps resident at once; 0
-    where it can run neither the persistent kernel nor a chain of launches.
+    ``options``: those of :class:`ecp.options.CompileOptions` by name. ``arithmetic`` half: the bundle runs on devices
+    with cl_khr_fp16 only. ``persistent_groups``: by default those of the largest device that was measured.
     """
-    check_precision(precision, arithmetic, device_class)
-    options: dict[str, Any] = {
-        "eliminate": eliminate,
-        "fuse": fuse,
-        "layout_choice": layout_choice,
-        "memory_plan": memory_plan,
-    }
+    return _compiled(
+        graph, device_class, CompileOptions.of(precision=precision, schedule=schedule, **options)
+    )
+
+
+def _compiled(graph: Graph, device_class: str, options: CompileOptions) -> Bundle:
+    check_precision(options.precision, options.arithmetic, device_class)
+    groups = PERSISTENT_GROUPS if options.persistent_groups is None else options.persistent_groups
+    options = options.replaced(
+        schedule=options.schedule or schedule_for(device_class), persistent_groups=groups
+    )
     # One persistent kernel for the whole ViT where the device class has it; else (a sentence says why) launches.
     whole: Any = "an idea is switched off"
-    if device_class == "nvidia" and precision == "fp16" and all(options.values()):
+    nvidia = device_class == "nvidia"
+    if nvidia and options.precision == "fp16" and options.switches() == Switches():
         from ecp.codegen.nvidia import lower_vit
 
-        whole = lower_vit(graph, persistent_groups)
-    if isinstance(whole, str):
-        persistent: str | bool = whole if device_class == "nvidia" else False
-        row = schedule or schedule_for(device_class)
-        plan, sources, pools = _lower(graph, row, precision, arithmetic, persistent_groups, **options)
-    else:
-        persistent = True
-        plan, sources, pools = whole
-    # Whether this came from a cache is known to the one who asks, not to the plan on disk.
-    facts = {k: v for k, v in asdict(_report(graph, plan, arithmetic)).items() if k != "from_cache"}
-    plan.update(
-        format="ecp-bundle", version=1, device_class=device_class, precision=precision, arithmetic=arithmetic,
-        model={"name": graph.name, "sha256": ""},
-        options={**options, "persistent": persistent},
-        report=facts,
-    )  # fmt: skip
+        whole = lower_vit(graph, groups)
+    persistent = not isinstance(whole, str)
+    plan, sources, pools = whole if persistent else _lower(graph, options)
+    plan.device_class, plan.precision, plan.arithmetic = device_class, options.precision, options.arithmetic
+    plan.model = Model(graph.name, "")
+    plan.options, plan.persistent = options.switches(), persistent
+    plan.persistent_reason = whole if nvidia and not persistent else ""
+    plan.report = _report(graph, plan)
     return Bundle(plan, sources, pools)
 
 
-def _lower(
-    graph: Graph, row: Schedule, precision: str, arithmetic: str, persistent_groups: int,
-    *, eliminate: bool, fuse: bool, layout_choice: bool, memory_plan: bool,
-) -> tuple[Any, Any, Any]:  # fmt: skip
+def _lower(graph: Graph, options: CompileOptions) -> Lowered:
     """Plan, kernel sources and memory pools of a graph as launches, joined to one where the row asks for it."""
     from ecp.codegen.chain import chain
     from ecp.codegen.chain_gpu import chain_gpu
@@ -232,46 +193,46 @@ def _lower(
     from ecp.passes.fuse import fuse as fuse_pass
     from ecp.passes.storage import place
 
+    row, groups = options.schedule, options.persistent_groups
+    assert row is not None
     canonical = canonicalize(graph)
-    fused = fuse_pass(canonical, fuse=fuse, eliminate=eliminate)
-    placed = place(fused, half=precision == "fp16", layout_choice=layout_choice)
-    lowered = lower(canonical, placed, row, precision, share_memory=memory_plan, arithmetic=arithmetic)
+    fused = fuse_pass(canonical, fuse=options.fuse, eliminate=options.eliminate)
+    placed = place(fused, half=options.precision == "fp16", layout_choice=options.layout_choice)
+    lowered = lower(
+        canonical, placed, row, options.precision,
+        share_memory=options.memory_plan, arithmetic=options.arithmetic,
+    )  # fmt: skip
     if row.chain:
         return chain(*lowered, row.workers)
-    if row.ptx >= 9 and persistent_groups:
-        return chain_gpu(*lowered, persistent_groups)
+    if row.ptx >= 9 and groups:
+        return chain_gpu(*lowered, groups)
     return lowered
 
 
-def _report(graph: Graph, plan: Mapping[str, Any], arithmetic: str) -> Report:
+def _report(graph: Graph, plan: Plan) -> Report:
     """What the compiler did to ``graph``, counted in its plan."""
     from ecp.ir.cost import macs
     from ecp.ir.ops import is_transformative
 
     views = [n for n in graph.nodes if is_transformative(n.op)]
-    launches = plan["launches"]
-    layout = [launch for launch in launches if launch["layout"]]
-    bytes_of = {p["name"]: p["bytes"] for p in plan["pools"]}
+    layout = [launch for launch in plan.launches if launch.layout]
+    bytes_of = {p.name: p.bytes for p in plan.pools}
     return Report(
         imported_nodes=len(graph.nodes),
         transformative_nodes=len(views),
         eliminated=max(0, len(views) - len(layout)),
-        launches=len(launches),
-        dispatches=1
-        if "chain" in plan
-        else len(launches) - sum(s["count"] - 1 for s in plan.get("stretches", [])),
+        launches=len(plan.launches),
+        dispatches=len(list(plan.dispatched())),
         layout_launches=len(layout),
-        layout_bytes=sum(launch["bytes"] for launch in layout),
-        materialized=[
-            (", ".join(launch["nodes"]) or launch["kernel"], launch["reason"]) for launch in layout
-        ],
+        layout_bytes=sum(launch.bytes for launch in layout),
+        materialized=[(", ".join(launch.nodes) or launch.kernel, launch.reason) for launch in layout],
         arena_bytes=bytes_of["arena"],
         naive_bytes=sum(graph.types[o].nbytes for n in graph.nodes for o in n.outputs),
         weight_bytes=bytes_of["weights"],
         macs=macs(graph),
-        arithmetic=arithmetic,
-        half_launches=sum(launch.get("arithmetic") == "half" for launch in launches),
-        wgmma_launches=sum("target" in launch for launch in launches),
+        arithmetic=plan.arithmetic,
+        half_launches=sum(launch.arithmetic == "half" for launch in plan.launches),
+        wgmma_launches=sum(bool(launch.target) for launch in plan.launches),
     )
 
 
@@ -280,17 +241,17 @@ def golden(bundle: Bundle, graph: Graph, seed: int = 0) -> dict[str, dict[str, n
     from ecp.ir.interp import run
 
     rng = np.random.default_rng(seed)
-    feeds = {p["name"]: sample(p, rng) for p in bundle.plan["inputs"]}
+    feeds = {p.name: sample(p, rng) for p in bundle.plan.inputs}
     out = run(graph, feeds, dtype=np.float64)
-    types = {p["name"]: p["dtype"] for p in bundle.plan["outputs"]}
+    types = {p.name: p.dtype for p in bundle.plan.outputs}
     return {"inputs": feeds, "outputs": {k: v.astype(types[k]) for k, v in out.items()}}
 
 
-def sample(port: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+def sample(port: Port, rng: np.random.Generator) -> np.ndarray:
     """A random array for a model input."""
-    if np.dtype(port["dtype"]).kind == "f":
-        return rng.standard_normal(port["shape"]).astype(port["dtype"])
-    return rng.integers(0, 2, size=prod(port["shape"])).reshape(port["shape"]).astype(port["dtype"])
+    if np.dtype(port.dtype).kind == "f":
+        return rng.standard_normal(port.shape).astype(port.dtype)
+    return rng.integers(0, 2, size=prod(port.shape)).reshape(port.shape).astype(port.dtype)
 
 
 def default_schedule(device: OpenCLDevice) -> Schedule:

@@ -11,12 +11,11 @@ from bench.cells import group, make_cell
 from bench.metrics import SOURCES, UNITS
 from bench.plan import Case
 from bench.records import STATUSES, BlockRecord
+from ecp.options import SWITCHES
 from reports import versus
 from reports.cell import Measured
 from reports.model_names import canonical
 
-# The compiler's passes that an ablation turns off one by one.
-SWITCHES = ("eliminate", "fuse", "layout_choice", "memory_plan")
 SEARCH = "tune-baselines"
 USUAL_THREADS = 2
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,7 @@ from bench.protocol import Reply, Request
 from bench.stats.steady import steady_start
 from bench.transports.base import CommandTimeout, DeviceLost
 from ecp.errors import EcpError
+from ecp.runtime.bundle import Bundle
 
 OWN_BACKENDS = ("ecp", "ecp-native")
 COOL_C, COOL_DEADLINE_S = 38.0, 300.0
@@ -148,8 +149,8 @@ class _Job:
     def __init__(self, runner: PhoneRunner, request: Request, bundle: Path, timeout_s: float, threads: int):
         self._runner, self._request, self._timeout_s = runner, request, timeout_s
         self._remote = runner.put(bundle)
-        plan = json.loads((bundle / "plan.json").read_text())
-        self._ports, self.report = plan["outputs"], plan["report"]
+        plan = Bundle.load(bundle).plan
+        self._ports, self.report = plan.outputs, asdict(plan.report)
         self._threads = ["--threads", str(threads)] if threads else []
 
     def measure(self, feeds: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -219,7 +220,7 @@ class _Job:
             for index, port in enumerate(self._ports):
                 local = Path(scratch) / f"output{index}.bin"
                 runner.transport.pull(f"{dump}/output{index}.bin", local)
-                outputs[port["name"]] = np.fromfile(local, port["dtype"]).reshape(port["shape"])
+                outputs[port.name] = np.fromfile(local, port.dtype).reshape(port.shape)
         return document, outputs
 
 

@@ -16,12 +16,12 @@ import copy
 import re
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from ecp.codegen.queue import LINE
 from ecp.passes.memory import ALIGN
+from ecp.plan import Group, Launch, Mem, MemArgument, Plan, Program
 
 FILE, STATE = "kernels/chain.cl", "chain"
 _KERNEL = re.compile(r"__kernel [^\n]*\nvoid (\w+)\(([^\n]*)\)\n\{\n")
@@ -29,78 +29,68 @@ _GROUPED = re.compile(r"get_(local|group|num)_|barrier|__local|image2d")
 
 
 def chain(
-    plan: dict[str, Any], sources: dict[str, str], pools: dict[str, np.ndarray], workers: int
-) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
-    """Plan, sources and pools with ``plan["chain"]``, a launch that stands for all others; as given where none can.
+    plan: Plan, sources: dict[str, str], pools: dict[str, np.ndarray], workers: int
+) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
+    """Plan, sources and pools with a group that stands for all launches; as given where none can.
 
     ``plan``: of one program, with at least two launches whose work-items are on their own (no work-groups, images or
     scalar arguments). ``workers``: work-items of the chain, at most one per thread of the device.
     """
-    (program,) = plan["programs"]
-    launches, source = plan["launches"], sources[program["file"]]
-    arguments = [argument for launch in launches for argument in launch["args"]]
-    if len(launches) < 2 or _GROUPED.search(source) or any("mem" not in argument for argument in arguments):
+    (program,) = plan.programs
+    launches, source = plan.launches, sources[program.file]
+    arguments = [argument for launch in launches for argument in launch.args]
+    if len(launches) < 2 or _GROUPED.search(source) or not all(isinstance(a, MemArgument) for a in arguments):
         return plan, sources, pools
     plan = copy.deepcopy(plan)
-    used = [pool for pool in plan["pools"] if pool["bytes"]]
+    used = [pool for pool in plan.pools if pool.bytes]
     state = _add_state(plan, len(launches) * (workers + 1) + 1)
-    zeros = np.zeros(state["bytes"], np.uint8)
+    zeros = np.zeros(state.bytes, np.uint8)
     pools = {**pools, "static": np.concatenate([pools["static"], zeros]) if "static" in pools else zeros}
-    whole = [
-        {
-            "name": f"all_{pool['name']}",
-            "pool": pool["name"],
-            "offset": 0,
-            "bytes": pool["bytes"],
-            "image": None,
-        }
-        for pool in used
-    ]
-    text = _source(plan, source, [pool["name"] for pool in used], workers)
-    plan["mems"] += [state, *whole]
-    plan["programs"].append({"name": "chain", "file": FILE, "options": program["options"]})
-    plan["chain"] = {
-        "program": "chain",
-        "kernel": "chain",
-        "args": [{"mem": STATE}, *({"mem": mem["name"]} for mem in whole)],
-        "global": [workers],
-        "local": [1],
-        "family": "chain",
-        "nodes": [],
-        "flops": sum(launch["flops"] for launch in launches),
-        "bytes": sum(launch["bytes"] for launch in launches),
-        "layout": False,
-        "reason": "",
-    }
+    whole = [Mem(f"all_{pool.name}", pool.name, 0, pool.bytes) for pool in used]
+    text = _source(plan, source, [pool.name for pool in used], workers)
+    plan.mems += [state, *whole]
+    plan.programs.append(Program("chain", FILE, program.options))
+    launch = Launch(
+        program="chain",
+        kernel="chain",
+        args=[MemArgument(STATE), *(MemArgument(mem.name) for mem in whole)],
+        global_size=[workers],
+        local_size=[1],
+        family="chain",
+        flops=sum(launch.flops for launch in launches),
+        bytes=sum(launch.bytes for launch in launches),
+    )
+    plan.groups = [Group(0, len(launches), launch)]
     return plan, {**sources, FILE: text}, pools
 
 
-def _add_state(plan: dict[str, Any], counters: int) -> dict[str, Any]:
+def _add_state(plan: Plan, counters: int) -> Mem:
     """Room for the counters at the end of the static pool, whose content is zero there: the mem that names it."""
     size = -(-4 * LINE * counters // ALIGN) * ALIGN
-    static = next(pool for pool in plan["pools"] if pool["name"] == "static")
-    state = {"name": STATE, "pool": "static", "offset": static["bytes"], "bytes": size, "image": None}
-    static.update(bytes=static["bytes"] + size, file="static.bin")
+    static = next(pool for pool in plan.pools if pool.name == "static")
+    state = Mem(STATE, "static", static.bytes, size)
+    static.bytes, static.file = static.bytes + size, "static.bin"
     return state
 
 
-def _source(plan: dict[str, Any], source: str, pools: Sequence[str], workers: int) -> str:
-    launches = plan["launches"]
+def _source(plan: Plan, source: str, pools: Sequence[str], workers: int) -> str:
+    launches = plan.launches
     functions = {name: parameters for name, parameters in _KERNEL.findall(source)}
-    used = list(dict.fromkeys(launch["kernel"] for launch in launches))
+    used = list(dict.fromkeys(launch.kernel for launch in launches))
     text = _KERNEL.sub(
         lambda m: f"void {m[1]}(const int g0, const int g1, const int g2, {m[2]})\n{{\n", source
     )
     text = re.sub(r"get_global_id\(([012])\)", r"g\1", text)
-    mems = {mem["name"]: mem for mem in plan["mems"]}
+    mems = {mem.name: mem for mem in plan.mems}
     places: list[int] = []
     stages: list[int] = []
     for launch in launches:
-        size = [*launch["global"], 1, 1][:3]
-        stages += [used.index(launch["kernel"]), prod(size), size[0], size[1], len(places)]
-        for argument in launch["args"]:
-            mem = mems[argument["mem"]]
-            places.append(mem["offset"] // ALIGN * len(pools) + pools.index(mem["pool"]))
+        size = [*launch.global_size, 1, 1][:3]
+        stages += [used.index(launch.kernel), prod(size), size[0], size[1], len(places)]
+        for argument in launch.args:
+            assert isinstance(argument, MemArgument)
+            mem = mems[argument.mem]
+            places.append(mem.offset // ALIGN * len(pools) + pools.index(mem.pool))
     calls = [f"{name}({_call(functions[name], len(pools))}); break;" for name in used]
     cases = "\n".join(f"          case {number}: {call}" for number, call in enumerate(calls))
     bases = ", ".join(f"__global char* base{i}" for i in range(len(pools)))

@@ -15,13 +15,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from ecp.codegen.chain import STATE, _add_state
 from ecp.codegen.wgmma_gpu import FENCE, MEET
+from ecp.plan import Group, Launch, MemArgument, Plan
 
 FILE = "kernels/chain.cl"
 # Local memory of a multiprocessor that one work-group may take (compute capability 9.0).
@@ -59,7 +60,7 @@ void ecp_wait(volatile __global uint* state, uint target, int id) {
 }
 """
 
-# Before every launch of a stretch: how many arrivals it must see. The work-item's number is fresh, so that what
+# Before every launch of a group: how many arrivals it must see. The work-item's number is fresh, so that what
 # follows from it is kept in registers by no other launch.
 MEET_LATE = """
     int id = me;
@@ -72,64 +73,62 @@ class _Unfit(Exception):
 
 
 def chain_gpu(
-    plan: dict[str, Any], sources: dict[str, str], pools: dict[str, np.ndarray], groups: int
-) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
-    """Plan, sources and pools with ``plan["chain"]``, a launch that stands for all others; as given where none can.
+    plan: Plan, sources: dict[str, str], pools: dict[str, np.ndarray], groups: int
+) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
+    """Plan, sources and pools with a group that stands for all launches; as given where none can.
 
     Launches of much work are not chained: registers for all kernels at once cost more than launches do. But products
     by ``wgmma`` that follow each other, with the normalisations between them, need the same registers: each such run
-    of launches becomes one (``plan["stretches"]``). ``groups``: multiprocessors of the device.
+    of launches becomes a group. ``groups``: multiprocessors of the device.
     """
-    (program,) = plan["programs"]
-    launches, source = plan["launches"], sources[program["file"]]
+    (program,) = plan.programs
+    launches, source = plan.launches, sources[program.file]
     if len(launches) < 2:
         return plan, sources, pools
-    work = sum(launch["flops"] for launch in launches)
+    work = sum(launch.flops for launch in launches)
     try:
         if work <= MOST_WORK * len(launches):
             maker = _Chain(plan, launches, source, groups, WIDTH)
             whole = maker.launch("chain", launches)
             text = maker.text({"chain": maker.kernel("chain")})
-            return _with(plan, sources, pools, text, {"chain": whole})
+            return _with(plan, sources, pools, text, [Group(0, len(launches), whole)])
         runs = _runs(launches)
         if runs:
-            text, stretches = _stretches(plan, source, groups, runs)
-            return _with(plan, sources, pools, text, {"stretches": stretches})
+            return _with(plan, sources, pools, *_grouped(plan, source, groups, runs))
     except _Unfit:
         pass
     return plan, sources, pools
 
 
 def _with(
-    plan: dict[str, Any],
+    plan: Plan,
     sources: dict[str, str],
     pools: dict[str, np.ndarray],
     text: str,
-    more: dict[str, Any],
-) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
-    """The parts of a bundle with the program ``text``, its counters in memory, and what the plan says of it."""
+    grouped: list[Group],
+) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
+    """The parts of a bundle with the program ``text``, its counters in memory, and the groups it computes."""
     plan = copy.deepcopy(plan)
     state = _add_state(plan, 4)
-    zeros = np.zeros(state["bytes"], np.uint8)
+    zeros = np.zeros(state.bytes, np.uint8)
     pools = {**pools, "static": np.concatenate([pools["static"], zeros]) if "static" in pools else zeros}
-    plan["mems"].append(state)
-    plan["programs"].append({**plan["programs"][0], "name": "chain", "file": FILE})
-    return {**plan, **more}, {**sources, FILE: text}, pools
+    plan.mems.append(state)
+    plan.programs.append(replace(plan.programs[0], name="chain", file=FILE))
+    plan.groups = grouped
+    return plan, {**sources, FILE: text}, pools
 
 
-def _runs(launches: list[dict[str, Any]]) -> list[range]:
+def _runs(launches: list[Launch]) -> list[range]:
     """Two or more launches that follow each other: products by ``wgmma``, normalisations, launches of little work.
 
     Attention stays apart: beside the products it spilt registers, and all of the model as one launch was not faster.
     """
     found, first = [], 0
-    if not any(launch.get("target") for launch in launches):
+    if not any(launch.target for launch in launches):
         return []
     for i, launch in enumerate([*launches, None]):
-        light = launch and (
-            launch.get("target") or launch["family"] == "reduce" or launch["flops"] < MOST_WORK
-        )
-        if launch and light and launch["family"] != "attention":
+        light = launch and (launch.target or launch.family == "reduce" or launch.flops < MOST_WORK)
+        if launch and light and launch.family != "attention":
             continue
         if i - first > 1:
             found.append(range(first, i))
@@ -137,24 +136,22 @@ def _runs(launches: list[dict[str, Any]]) -> list[range]:
     return found
 
 
-def _stretches(
-    plan: dict[str, Any], source: str, groups: int, runs: list[range]
-) -> tuple[str, list[dict[str, Any]]]:
-    """(program, launches that stand for the runs). Runs that differ in their buffers alone share a kernel."""
+def _grouped(plan: Plan, source: str, groups: int, runs: list[range]) -> tuple[str, list[Group]]:
+    """(program, groups of the runs). Runs that differ in their buffers alone share a kernel."""
     functions: dict[str, str] = {}
     kernels: dict[str, str] = {}
-    stretches = []
+    made = []
     for run in runs:
-        launches = plan["launches"][run.start : run.stop]
-        width = max(prod(launch["local"] or [WIDTH]) for launch in launches)
+        launches = plan.launches[run.start : run.stop]
+        width = max(prod(launch.local_size or [WIDTH]) for launch in launches)
         maker = _Chain(plan, launches, source, groups, width, late=True)
         name = f"stretch_{hashlib.sha256(maker.kernel('stretch').encode()).hexdigest()[:10]}"
         kernels[name] = maker.kernel(name)
         functions |= maker.functions
-        launch = maker.launch(name, launches)
-        stretches.append({**launch, "first": run.start, "count": len(run), "resident_groups": groups})
+        launch = replace(maker.launch(name, launches), resident_groups=groups)
+        made.append(Group(run.start, len(run), launch))
     maker.functions = functions
-    return maker.text(kernels), stretches
+    return maker.text(kernels), made
 
 
 class _Chain:
@@ -162,8 +159,8 @@ class _Chain:
 
     def __init__(
         self,
-        plan: dict[str, Any],
-        launches: list[dict[str, Any]],
+        plan: Plan,
+        launches: list[Launch],
         source: str,
         groups: int,
         width: int,
@@ -171,9 +168,9 @@ class _Chain:
     ):
         self.launches, self.source, self.groups, self.width = launches, source, groups, width
         self.late = late  # every launch waits for the one before it itself, not all work-groups between them
-        self.mems = {mem["name"]: mem for mem in plan["mems"]}
+        self.mems = {mem.name: mem for mem in plan.mems}
         self.kernels = {m[2]: m for m in _KERNEL.finditer(source)}
-        self.items = {launch["kernel"]: prod(launch["local"] or [0]) for launch in self.launches}
+        self.items = {launch.kernel: prod(launch.local_size or [0]) for launch in self.launches}
         if max(self.items.values()) > width:
             raise _Unfit
         self.places: dict[tuple[str, int], str] = {}
@@ -185,21 +182,18 @@ class _Chain:
         if len(self.places) > MOST_ARGUMENTS or self.local > LOCAL_BYTES or "image2d" in source:
             raise _Unfit
 
-    def launch(self, kernel: str, launches: list[dict[str, Any]]) -> dict[str, Any]:
+    def launch(self, kernel: str, launches: list[Launch]) -> Launch:
         """What the plan says of the chain."""
-        return {
-            "program": "chain",
-            "kernel": kernel,
-            "args": [{"mem": STATE}, *({"mem": name} for name in self.places.values())],
-            "global": [self.groups * self.width],
-            "local": [self.width],
-            "family": "chain",
-            "nodes": [],
-            "flops": sum(launch["flops"] for launch in launches),
-            "bytes": sum(launch["bytes"] for launch in launches),
-            "layout": False,
-            "reason": "",
-        }
+        return Launch(
+            program="chain",
+            kernel=kernel,
+            args=[MemArgument(STATE), *(MemArgument(name) for name in self.places.values())],
+            global_size=[self.groups * self.width],
+            local_size=[self.width],
+            family="chain",
+            flops=sum(launch.flops for launch in launches),
+            bytes=sum(launch.bytes for launch in launches),
+        )
 
     def text(self, kernels: dict[str, str]) -> str:
         """The program of ``kernels``."""
@@ -209,7 +203,7 @@ class _Chain:
 
     def kernel(self, name: str) -> str:
         """The kernel that walks through the launches."""
-        most = max(len(launch["args"]) for launch in self.launches)
+        most = max(len(launch.args) for launch in self.launches)
         kinds = "\n".join(self._kind(number, used) for number, used in enumerate(self.used))
         bases = ", ".join(f"__global char* b{i}" for i in range(len(self.places)))
         last = len(self.launches) - 1
@@ -243,17 +237,18 @@ void {name}(__global uint* state, {bases})
 
     def _stage(self, index: int, used: list[str]) -> str:
         launch = self.launches[index]
-        counts = [*launch["global"], 1, 1][:3]
-        local = [*(launch["local"] or [1]), 1, 1][:3]
+        counts = [*launch.global_size, 1, 1][:3]
+        local = [*(launch.local_size or [1]), 1, 1][:3]
         counts = [-(-n // w) for n, w in zip(counts, local)]
         pointers = []
-        for i, argument in enumerate(launch["args"]):
-            mem = self.mems[argument["mem"]]
-            place = (mem["pool"], mem["offset"])
-            self.places.setdefault(place, argument["mem"])
+        for i, argument in enumerate(launch.args):
+            assert isinstance(argument, MemArgument)
+            mem = self.mems[argument.mem]
+            place = (mem.pool, mem.offset)
+            self.places.setdefault(place, argument.mem)
             pointers.append(f"p{i} = b{list(self.places).index(place)};")
         return (
-            f"      case {index}: kind = {used.index(launch['kernel'])}; total = {prod(counts)}; n0 = {counts[0]};"
+            f"      case {index}: kind = {used.index(launch.kernel)}; total = {prod(counts)}; n0 = {counts[0]};"
             f" n1 = {counts[1]}; {' '.join(pointers)} break;"
         )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
+from ecp import plan as plans
 from ecp.codegen.attention import emit_attention
 from ecp.codegen.attention_gpu import emit_attention_gpu
 from ecp.codegen.contraction import contraction
@@ -28,6 +28,7 @@ from ecp.ir.mapped import pages
 from ecp.passes.memory import ALIGN, Lifetime
 from ecp.passes.memory import plan as plan_memory
 from ecp.passes.storage import Buffer, Placement
+from ecp.plan import Image, Mem, MemArgument, Plan, Pool, Port, Program, Status
 
 # Vector reads of the last row may reach past a buffer; what they fetch is never used.
 SLACK = 256
@@ -44,7 +45,7 @@ def lower(
     *,
     share_memory: bool = True,
     arithmetic: str = "float",
-) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
+) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
     """(plan, sources by file, pool contents). ``arithmetic``: what products multiply in, float or half."""
     graph = placed.graph
     # Kernels read through views of the canonical graph; copies added by placement are known to it too.
@@ -116,7 +117,7 @@ def _traffic(env: Env, launch: Launch) -> int:
 
 def _bundle_parts(
     env: Env, graph: Graph, launches: list[Launch], share: bool, cpu: bool
-) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]]:
+) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
     buffers = env.buffers
     used = {name for launch in launches for name in launch.args}
     ports = {*graph.inputs, *graph.outputs}
@@ -132,62 +133,66 @@ def _bundle_parts(
     short = {name: f"m{i}" for i, name in enumerate(keep)}
     pool_of = {"arena": "arena", "static": "static", "input": "io", "output": "io", "weights": "weights"}
     mems = [
-        {
-            "name": short[n],
-            "pool": pool_of[b.kind],
-            "offset": offsets[n],
-            "bytes": b.nbytes if b.image else b.nbytes + SLACK,
-            "image": _image(b),
-        }
+        Mem(
+            name=short[n],
+            pool=pool_of[b.kind],
+            offset=offsets[n],
+            bytes=b.nbytes if b.image else b.nbytes + SLACK,
+            image=_image(b),
+        )
         for n, b in keep.items()
     ]
     source, programs = _programs(launches, CPU_OPTIONS if cpu else OPTIONS)
-    plan: dict[str, Any] = {
-        "inputs": [_port(env, n, short[n]) for n in graph.inputs if n in short],
-        "outputs": [_port(env, n, short[_home(env, n)]) for n in graph.outputs],
-        "pools": pools,
-        "mems": mems,
-        "programs": programs,
-        "launches": [
-            {
-                "program": "p0", "kernel": launch.kernel, "args": [{"mem": short[a]} for a in launch.args],
-                "global": list(launch.global_size), "local": list(launch.local_size) if launch.local_size else None,
-                "family": launch.family, "nodes": list(launch.nodes),
-                "flops": int(launch.flops), "bytes": int(launch.bytes),
-                "layout": launch.layout, "reason": launch.reason,
-                **({"arithmetic": "half"} if launch.arithmetic == "half" else {}),
-                **({"target": launch.target} if launch.target else {}),
-            }
-            for launch in launches
-        ],
-    }  # fmt: skip
+    plan = Plan(
+        inputs=[_port(env, n, short[n]) for n in graph.inputs if n in short],
+        outputs=[_port(env, n, short[_home(env, n)]) for n in graph.outputs],
+        pools=pools,
+        mems=mems,
+        programs=programs,
+        launches=[_planned(launch, short) for launch in launches],
+    )
     if STATUS in short:
-        plan["status"] = {"mem": short[STATUS], "checks": [asdict(check) for check in env.checks]}
+        plan.status = Status(short[STATUS], list(env.checks))
     return plan, source, contents
 
 
-def _image(b: Buffer) -> dict[str, Any] | None:
+def _planned(launch: Launch, short: Mapping[str, str]) -> plans.Launch:
+    """What the plan says of a finished kernel; ``short``: mems by buffer."""
+    return plans.Launch(
+        program="p0",
+        kernel=launch.kernel,
+        args=[MemArgument(short[a]) for a in launch.args],
+        global_size=list(launch.global_size),
+        local_size=list(launch.local_size) if launch.local_size else None,
+        family=launch.family,
+        nodes=list(launch.nodes),
+        flops=int(launch.flops),
+        bytes=int(launch.bytes),
+        layout=launch.layout,
+        reason=launch.reason,
+        arithmetic=launch.arithmetic,
+        target=launch.target,
+    )
+
+
+def _image(b: Buffer) -> Image | None:
     if b.image is None:
         return None
-    return {
-        "width": b.image[0],
-        "height": b.image[1],
-        "format": "RGBA_F16" if b.dtype == "float16" else "RGBA_F32",
-    }
+    return Image(*b.image, "RGBA_F16" if b.dtype == "float16" else "RGBA_F32")
 
 
 def _home(env: Env, output: str) -> str:
     return env.storage[output].buffer if output in env.storage else output
 
 
-def _port(env: Env, name: str, mem: str) -> dict[str, Any]:
+def _port(env: Env, name: str, mem: str) -> Port:
     t = env.graph.types[name]
-    return {"name": name, "shape": list(t.shape), "dtype": t.dtype, "mem": mem}
+    return Port(name, list(t.shape), t.dtype, mem)
 
 
 def _pools(
     buffers: dict[str, Buffer], launches: list[Launch], share: bool
-) -> tuple[dict[str, int], list[dict[str, Any]], dict[str, np.ndarray]]:
+) -> tuple[dict[str, int], list[Pool], dict[str, np.ndarray]]:
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for i, launch in enumerate(launches):
@@ -200,7 +205,7 @@ def _pools(
         if b.kind == "arena" and n in first
     ]
     offsets, arena = plan_memory(lifetimes, share=share)
-    pools = [{"name": "arena", "bytes": arena, "file": None, "access": "rw"}]
+    pools = [Pool("arena", arena, None, "rw")]
     contents: dict[str, np.ndarray] = {}
     groups = {"weights": ("weights",), "static": ("static",), "io": ("input", "output")}
     for pool, kinds in groups.items():
@@ -221,11 +226,11 @@ def _pools(
                 ] = init.reshape(-1)
                 b.init = b.make = None
             contents[pool] = data
-        pools.append({"name": pool, "bytes": at, "file": file, "access": "ro" if pool == "weights" else "rw"})
+        pools.append(Pool(pool, at, file, "ro" if pool == "weights" else "rw"))
     return offsets, pools, contents
 
 
-def _programs(launches: list[Launch], options: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+def _programs(launches: list[Launch], options: str) -> tuple[dict[str, str], list[Program]]:
     """One program: helpers first, then each distinct kernel once."""
     helpers: dict[str, None] = {}
     kernels: dict[str, str] = {}
@@ -237,10 +242,4 @@ def _programs(launches: list[Launch], options: str) -> tuple[dict[str, str], lis
         kernels[launch.kernel] = body
     text = "".join(helpers) + "\n" + "\n".join(kernels.values())
     target = next((launch.target for launch in launches if launch.target), "")
-    program = {
-        "name": "p0",
-        "file": "kernels/p0.cl",
-        "options": options,
-        **({"target": target} if target else {}),
-    }
-    return {"kernels/p0.cl": text}, [program]
+    return {"kernels/p0.cl": text}, [Program("p0", "kernels/p0.cl", options, target)]

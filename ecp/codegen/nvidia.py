@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from ecp.codegen.nvidia_kernel import Builder
 from ecp.codegen.nvidia_match import match_vit
 from ecp.codegen.nvidia_pack import PAGE, pack_weights
 from ecp.ir.graph import Graph
+from ecp.plan import Launch, Mem, MemArgument, Plan, Pool, Port, Program
 
 FILE = "kernels/vit.cl"
 FAMILY = "persistent-vit"
@@ -26,7 +26,7 @@ FAMILY = "persistent-vit"
 class Parts:
     """Bundle parts: plan entries, sources by file, pool contents, phases in order, arena offsets."""
 
-    plan: dict[str, Any]
+    plan: Plan
     sources: dict[str, str]
     pools: dict[str, np.ndarray]
     phases: list[str]
@@ -35,7 +35,7 @@ class Parts:
 
 def lower_vit(
     graph: Graph, compute_units: int = 132
-) -> tuple[dict[str, Any], dict[str, str], dict[str, np.ndarray]] | str:
+) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]] | str:
     """(plan, sources, pools) like :func:`ecp.codegen.lower.lower`, or why the graph is not such a ViT.
 
     The plan needs compute capability 9.0 and as many free compute units as it has groups (at most
@@ -51,11 +51,10 @@ def lower_vit(
         parts = emit_vit_persistent(found.desc, found.weights, tuning)
     except ValueError as error:
         return str(error)
-    ports = {"inputs": (found.input, "in0"), "outputs": (found.output, "out0")}
-    for side, (name, mem) in ports.items():
-        t = graph.types[name]
-        parts.plan[side] = [{"name": name, "shape": list(t.shape), "dtype": t.dtype, "mem": mem}]
-    parts.plan["launches"][0]["nodes"] = list(dict.fromkeys(s for n in graph.nodes for s in n.sources))
+    x, y = graph.types[found.input], graph.types[found.output]
+    parts.plan.inputs = [Port(found.input, list(x.shape), x.dtype, "in0")]
+    parts.plan.outputs = [Port(found.output, list(y.shape), y.dtype, "out0")]
+    parts.plan.launches[0].nodes = list(dict.fromkeys(s for n in graph.nodes for s in n.sources))
     return parts.plan, parts.sources, parts.pools
 
 
@@ -77,20 +76,17 @@ def emit_vit_persistent(
     for name, size in sizes.items():
         mems.append((name, "arena", end, size))
         end += -(-size // PAGE) * PAGE
-    plan = {
-        "pools": [
-            {"name": "weights", "bytes": pool.size, "file": "weights.bin", "access": "rw"},
-            {"name": "arena", "bytes": end, "file": None, "access": "rw"},
-        ],
-        "mems": [{"name": n, "pool": p, "offset": o, "bytes": b, "image": None} for n, p, o, b in mems],
-        "programs": [{"name": "p0", "file": FILE, "options": ""}],
-        "launches": [
-            {
-                "program": "p0", "kernel": "vit", "args": [{"mem": n} for n, *_ in mems],
-                "global": [tn.groups * tn.threads], "local": [tn.threads], "family": FAMILY, "nodes": [],
-                "flops": 2 * desc.macs, "bytes": pool.size + sum(sizes.values()), "layout": False, "reason": "",
-                "resident_groups": tn.groups,
-            }
-        ],
-    }  # fmt: skip
+    launch = Launch(
+        program="p0", kernel="vit", args=[MemArgument(n) for n, *_ in mems],
+        global_size=[tn.groups * tn.threads], local_size=[tn.threads], family=FAMILY,
+        flops=2 * desc.macs, bytes=pool.size + sum(sizes.values()), resident_groups=tn.groups,
+    )  # fmt: skip
+    plan = Plan(
+        inputs=[],
+        outputs=[],
+        pools=[Pool("weights", pool.size, "weights.bin", "rw"), Pool("arena", end, None, "rw")],
+        mems=[Mem(*mem) for mem in mems],
+        programs=[Program("p0", FILE, "")],
+        launches=[launch],
+    )
     return Parts(plan, {FILE: source}, {"weights": pool}, phases, builder.acts)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ecp.codegen import functions, integers
 from ecp.codegen.kernel import Kernel
-from ecp.codegen.runtime_index import Check, check_of, checked
+from ecp.codegen.runtime_index import check_of, checked
 from ecp.errors import UnsupportedOperatorError
 from ecp.index.expr import Expr, Var, to_c, var, wrap
 from ecp.index.maps import broadcast, pull, push
@@ -24,6 +24,7 @@ from ecp.ir.op_layout import RUNTIME_INDEXED
 from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.rewrite import is_view
 from ecp.passes.storage import Buffer, Storage
+from ecp.plan import Check
 
 LANE = "lane"
 

@@ -1,12 +1,10 @@
 """Indices that a model computes or is given at run time: memory is safe whatever they are, and what is wrong is told.
 
 A kernel reads element 0 for an index outside its axis, and notes who it was in a small buffer that the host reads
-after the inference (``plan["status"]``). Plans without such indices have neither.
+after the inference (``plan.status``). Plans without such indices have neither.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from ecp.codegen.kernel import Kernel
 from ecp.ir.graph import Node
 from ecp.ir.interp import label
 from ecp.passes.storage import Buffer
+from ecp.plan import Check
 
 #: Buffer of four integers: 0 or the number (from 1) of the first check that failed, unused, the index in two halves.
 STATUS, WORDS = "@status", 4
@@ -28,15 +27,6 @@ _INDEX = """int ecp_index(long given, int size, int check, __global int* status)
   return 0;
 }
 """
-
-
-@dataclass(frozen=True)
-class Check:
-    """The indices of tensor ``index`` into ``size`` elements that ``node`` reads by."""
-
-    node: str
-    index: str
-    size: int
 
 
 def checked(kernel: Kernel, buffers: dict[str, Buffer], checks: list[Check], check: Check, index: str) -> str:

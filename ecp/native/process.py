@@ -17,6 +17,7 @@ import numpy as np
 from ecp.errors import BundleError, DeviceError, EcpError, InputError
 from ecp.native.build import runner
 from ecp.runtime import drivers, icd
+from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice
 
 
@@ -79,7 +80,7 @@ class RunnerProcess:
         extra: tuple[str, ...] = (),
         cache: bool = True,
     ):
-        self._plan = json.loads((bundle / "plan.json").read_text())
+        self._plan = Bundle.load(bundle).plan
         self._folder = tempfile.TemporaryDirectory(prefix="ecp-run-")
         # A file, not a pipe: nobody reads it meanwhile, and a full pipe would stop the runner.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
@@ -123,17 +124,17 @@ class RunnerProcess:
 
     def stage(self, feeds: Mapping[str, np.ndarray]) -> None:
         """Copy inputs to the device. Raises :class:`~ecp.errors.InputError` for a wrong name, shape or type."""
-        ports = {p["name"]: (i, p) for i, p in enumerate(self._plan["inputs"])}
+        ports = {p.name: (i, p) for i, p in enumerate(self._plan.inputs)}
         if set(feeds) != set(ports):
             raise InputError(
                 f"inputs {', '.join(sorted(feeds))} given; the model's are {', '.join(sorted(ports))}"
             )
         for name, (index, port) in ports.items():
             array = np.ascontiguousarray(feeds[name])
-            if list(array.shape) != list(port["shape"]) or array.dtype != np.dtype(port["dtype"]):
+            if list(array.shape) != port.shape or array.dtype != np.dtype(port.dtype):
                 raise InputError(
                     f"input {name!r} is {array.dtype}{list(array.shape)}, "
-                    f"the model wants {port['dtype']}{list(port['shape'])}"
+                    f"the model wants {port.dtype}{port.shape}"
                 )
             path = Path(self._folder.name) / f"input{index}.bin"
             array.tofile(path)
@@ -149,10 +150,10 @@ class RunnerProcess:
     def fetch(self) -> dict[str, np.ndarray]:
         """Outputs of the last inference by name."""
         outputs = {}
-        for index, port in enumerate(self._plan["outputs"]):
+        for index, port in enumerate(self._plan.outputs):
             path = Path(self._folder.name) / f"output{index}.bin"
             self.request(f"output {index} {path}")
-            outputs[port["name"]] = np.fromfile(path, port["dtype"]).reshape(port["shape"])
+            outputs[port.name] = np.fromfile(path, port.dtype).reshape(port.shape)
         return outputs
 
     def memory(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ecp import checked
 from ecp.errors import BuildError, BundleError, DeviceError, IndexRangeError, InputError
+from ecp.plan import FloatArgument, Image, IntArgument, Launch, Mem, MemArgument, Program
 from ecp.runtime import icd, ptx
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice, resolve
@@ -51,7 +52,7 @@ class Session:
         self._cl = cl
         self.bundle = bundle
         self._cache = cache and not os.environ.get("ECP_NO_KERNEL_CACHE")
-        name = device or bundle.plan.get("device", "local")
+        name = device or bundle.plan.device or "local"
         self.device = name if isinstance(name, OpenCLDevice) else resolve(name)
         self._check_class()
         handle = sub_device(cl, self.device, threads)
@@ -93,17 +94,17 @@ class Session:
 
     def stage(self, feeds: Mapping[str, np.ndarray]) -> None:
         """Copy the inputs to the device."""
-        ports = {p["name"]: p for p in self.bundle.plan["inputs"]}
+        ports = {p.name: p for p in self.bundle.plan.inputs}
         _check_names(feeds, ports)
         for name, port in ports.items():
             array = np.asarray(feeds[name])
-            if list(array.shape) != list(port["shape"]) or array.dtype != np.dtype(port["dtype"]):
+            if list(array.shape) != port.shape or array.dtype != np.dtype(port.dtype):
                 raise InputError(
                     f"input {name!r} is {array.dtype}{list(array.shape)}, "
-                    f"the model wants {port['dtype']}{list(port['shape'])}"
+                    f"the model wants {port.dtype}{port.shape}"
                 )
             if array.size:
-                self._cl.enqueue_copy(self._queue, self._mems[port["mem"]], np.ascontiguousarray(array))
+                self._cl.enqueue_copy(self._queue, self._mems[port.mem], np.ascontiguousarray(array))
         self._queue.finish()
 
     def execute(self) -> None:
@@ -115,17 +116,17 @@ class Session:
         for kernel, global_size, local_size in self._launches:
             enqueue(queue, kernel, global_size, local_size)
         queue.finish()
-        if "status" in self.bundle.plan:
+        if self.bundle.plan.status:
             self._check_indices()
 
     def fetch(self) -> dict[str, np.ndarray]:
         """Copy the outputs of the last execute back."""
         out = {}
-        for port in self.bundle.plan["outputs"]:
-            array = np.empty(port["shape"], port["dtype"])
+        for port in self.bundle.plan.outputs:
+            array = np.empty(port.shape, port.dtype)
             if array.size:
-                self._cl.enqueue_copy(self._queue, array, self._mems[port["mem"]])
-            out[port["name"]] = array
+                self._cl.enqueue_copy(self._queue, array, self._mems[port.mem])
+            out[port.name] = array
         self._queue.finish()
         return out
 
@@ -142,14 +143,12 @@ class Session:
             events = [cl.enqueue_nd_range_kernel(self._profiling_queue, *launch) for launch in launches]
             self._profiling_queue.finish()
             times[r] = [(e.profile.end - e.profile.start) * 1e-6 for e in events]
-        if "status" in self.bundle.plan:
+        if self.bundle.plan.status:
             self._check_indices()
         medians = np.median(times, axis=0)
         return [
-            LaunchTime(
-                f"{i}:{p['kernel']}", p["family"], float(ms), p["flops"], p["bytes"], tuple(p["nodes"])
-            )
-            for i, (p, ms) in enumerate(zip(self.bundle.plan["launches"], medians))
+            LaunchTime(f"{i}:{p.kernel}", p.family, float(ms), p.flops, p.bytes, tuple(p.nodes))
+            for i, (p, ms) in enumerate(zip(self.bundle.plan.launches, medians))
         ]
 
     def close(self) -> None:
@@ -163,36 +162,36 @@ class Session:
 
     def _check_indices(self) -> None:
         """Raise what the kernels noted about run-time indices, and wipe the note for the next inference."""
-        status = self.bundle.plan["status"]
-        noted, mem = np.zeros(4, np.int32), self._mems[status["mem"]]
+        status = self.bundle.plan.status
+        assert status is not None
+        noted, mem = np.zeros(4, np.int32), self._mems[status.mem]
         self._cl.enqueue_copy(self._queue, noted, mem)
         if not noted[0]:
             return
         self._cl.enqueue_copy(self._queue, mem, np.zeros_like(noted))
-        if not 1 <= noted[0] <= len(status["checks"]):
+        if not 1 <= noted[0] <= len(status.checks):
             raise BundleError(
-                f"a kernel names check {noted[0]} of {len(status['checks'])}; compile the model again"
+                f"a kernel names check {noted[0]} of {len(status.checks)}; compile the model again"
             )
-        check = status["checks"][noted[0] - 1]
+        check = status.checks[noted[0] - 1]
         value = int(noted[3]) << 32 | int(noted[2:3].view(np.uint32)[0])
-        raise IndexRangeError(check["node"], check["index"], check["size"], value)
+        raise IndexRangeError(check.node, check.index, check.size, value)
 
     def _check_class(self) -> None:
-        want = self.bundle.plan["device_class"]
+        want = self.bundle.plan.device_class
         if want != self.device.device_class:
             raise DeviceError(
                 f"the bundle was compiled for device class {want!r}, "
                 f"{self.device.name!r} is {self.device.device_class!r}; "
                 f"compile again with --device {self.device.name}"
             )
-        if self.bundle.plan.get("arithmetic", "float") == "half" and not self.device.fp16:
+        if self.bundle.plan.arithmetic == "half" and not self.device.fp16:
             raise DeviceError(
                 f"the bundle multiplies in half, and {self.device.name!r} ({self.device.device}) has no "
                 "cl_khr_fp16; compile again with arithmetic float"
             )
         # A kernel whose groups wait for each other hangs a device that cannot hold them all.
-        waiting = [*self.bundle.plan["launches"], *self.bundle.plan.get("stretches", [])]
-        groups = max((n.get("resident_groups", 0) for n in waiting), default=0)
+        groups = max((n.resident_groups for n in self.bundle.plan.every_launch()), default=0)
         if groups > self.device.compute_units:
             raise DeviceError(
                 f"the bundle needs {groups} compute units at once, "
@@ -205,100 +204,89 @@ class Session:
         self._pools: dict[str, Any] = {}
         self._mems: dict[str, Any] = {}
         on_host = self.device.device_class == "cpu"
-        for pool in self.bundle.plan["pools"] if on_host else ():
-            if not pool["bytes"]:
+        for pool in self.bundle.plan.pools if on_host else ():
+            if not pool.bytes:
                 continue
-            data = self.bundle.pools.get(pool["name"]) if pool["file"] else None
+            data = self.bundle.pools.get(pool.name) if pool.file else None
             if data is None:
-                self._pools[pool["name"]] = cl.Buffer(self._context, flags.READ_WRITE, pool["bytes"])
-            elif pool["access"] == "ro":
+                self._pools[pool.name] = cl.Buffer(self._context, flags.READ_WRITE, pool.bytes)
+            elif pool.access == "ro":
                 # A CPU device reads the mapped file in place: no second copy of the weights.
-                self._pools[pool["name"]] = cl.Buffer(
+                self._pools[pool.name] = cl.Buffer(
                     self._context, flags.READ_ONLY | flags.USE_HOST_PTR, hostbuf=data
                 )
             else:
-                self._pools[pool["name"]] = cl.Buffer(
+                self._pools[pool.name] = cl.Buffer(
                     self._context, flags.READ_WRITE | flags.COPY_HOST_PTR, hostbuf=data
                 )
-        for mem in self.bundle.plan["mems"]:
-            self._mems[mem["name"]] = self._image(mem) if mem.get("image") else self._sub_buffer(mem)
+        for mem in self.bundle.plan.mems:
+            self._mems[mem.name] = self._image(mem, mem.image) if mem.image else self._sub_buffer(mem)
 
-    def _sub_buffer(self, mem: dict[str, Any]) -> Any:
+    def _sub_buffer(self, mem: Mem) -> Any:
         if self.device.device_class != "cpu":
             return self._own_buffer(mem)
-        return self._pools[mem["pool"]].get_sub_region(mem["offset"], mem["bytes"])
+        return self._pools[mem.pool].get_sub_region(mem.offset, mem.bytes)
 
-    def _own_buffer(self, mem: dict[str, Any]) -> Any:
+    def _own_buffer(self, mem: Mem) -> Any:
         """Memory of a GPU: one buffer for all mems that begin at the same place of a pool.
 
         Sub-buffers that overlap cost 20 us a launch with NVIDIA's driver, which also crashes when they are released.
         """
-        cl, flags, key = self._cl, self._cl.mem_flags, f"{mem['pool']}@{mem['offset']}"
+        cl, flags, key = self._cl, self._cl.mem_flags, f"{mem.pool}@{mem.offset}"
         if key not in self._pools:
-            pool = next(p for p in self.bundle.plan["pools"] if p["name"] == mem["pool"])
-            same = [
-                m
-                for m in self.bundle.plan["mems"]
-                if (m["pool"], m["offset"]) == (mem["pool"], mem["offset"])
-            ]
-            size = max(m["bytes"] for m in same)
-            if pool["file"] is None:
+            plan = self.bundle.plan
+            pool = next(p for p in plan.pools if p.name == mem.pool)
+            size = max(m.bytes for m in plan.mems if (m.pool, m.offset) == (mem.pool, mem.offset))
+            if pool.file is None:
                 self._pools[key] = cl.Buffer(self._context, flags.READ_WRITE, size)
             else:
-                access = flags.READ_ONLY if pool["access"] == "ro" else flags.READ_WRITE
-                data = self.bundle.pools[mem["pool"]][mem["offset"] : mem["offset"] + size]
+                access = flags.READ_ONLY if pool.access == "ro" else flags.READ_WRITE
+                data = self.bundle.pools[mem.pool][mem.offset : mem.offset + size]
                 self._pools[key] = cl.Buffer(
                     self._context, access | flags.COPY_HOST_PTR, hostbuf=np.ascontiguousarray(data)
                 )
         return self._pools[key]
 
-    def _image(self, mem: dict[str, Any]) -> Any:
-        cl, image = self._cl, mem["image"]
-        kind = cl.channel_type.HALF_FLOAT if image["format"] == "RGBA_F16" else cl.channel_type.FLOAT
-        data = self.bundle.pools[mem["pool"]][mem["offset"] : mem["offset"] + mem["bytes"]]
+    def _image(self, mem: Mem, image: Image) -> Any:
+        cl = self._cl
+        kind = cl.channel_type.HALF_FLOAT if image.format == "RGBA_F16" else cl.channel_type.FLOAT
+        data = self.bundle.pools[mem.pool][mem.offset : mem.offset + mem.bytes]
         limit = self.device.image_max
-        if image["width"] > limit[0] or image["height"] > limit[1]:
+        if image.width > limit[0] or image.height > limit[1]:
             raise DeviceError(
-                f"image {mem['name']!r} is {image['width']}x{image['height']}, the device allows {limit}"
+                f"image {mem.name!r} is {image.width}x{image.height}, the device allows {limit}"
             )
         return cl.create_image(
             self._context,
             cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR,
             cl.ImageFormat(cl.channel_order.RGBA, kind),
-            shape=(image["width"], image["height"]),
+            shape=(image.width, image.height),
             hostbuf=np.array(data),
         )
 
     def _dispatches(self) -> list[Any]:
-        """What one inference enqueues: the chain, or launches where no stretch stands for them."""
-        plan = self.bundle.plan
-        if plan.get("chain"):
-            return [self._bind(plan["chain"])]
-        if not plan.get("stretches"):
+        """What one inference enqueues: groups, and the launches that none of them stands for."""
+        if not self.bundle.plan.groups:
             return self._one_by_one()
-        starts, found, at = {s["first"]: s for s in plan["stretches"]}, [], 0
-        while at < len(plan["launches"]):
-            found.append(self._bind(starts.get(at, plan["launches"][at])))
-            at += starts[at]["count"] if at in starts else 1
-        return found
+        return [self._bind(launch) for launch in self.bundle.plan.dispatched()]
 
     def _one_by_one(self) -> list[Any]:
         """Every launch of the plan, bound when first asked for: where they run as a chain, only a profile does."""
         if not self._each:
-            self._each = [self._bind(launch) for launch in self.bundle.plan["launches"]]
+            self._each = [self._bind(launch) for launch in self.bundle.plan.launches]
         return self._each
 
     def _program(self, name: str) -> Any:
         """A program, built when first asked for."""
         if name not in self._programs:
-            program = next(p for p in self.bundle.plan["programs"] if p["name"] == name)
+            program = next(p for p in self.bundle.plan.programs if p.name == name)
             self._programs[name] = self._build(program, self._context.devices[0])
         return self._programs[name]
 
-    def _build(self, program: dict[str, Any], handle: Any) -> Any:
+    def _build(self, program: Program, handle: Any) -> Any:
         cl = self._cl
-        source = self.bundle.sources[program["file"]]
-        target, options = program.get("target", ""), program["options"]
+        source = self.bundle.sources[program.file]
+        target, options = program.target, program.options
         if target:
             self._check_target(target)
             options = f"{options} {ptx.OPTION}"
@@ -326,7 +314,7 @@ class Session:
             dump.parent.mkdir(parents=True, exist_ok=True)
             dump.write_text(source)
             raise BuildError(
-                f"OpenCL program {program['file']} did not build (source kept in {dump}):\n{error}"
+                f"OpenCL program {program.file} did not build (source kept in {dump}):\n{error}"
             ) from error
         if self._cache:
             with suppress(OSError):  # a cache that cannot be written costs time, not correctness
@@ -342,16 +330,16 @@ class Session:
                 f"compile again with --device {self.device.name}"
             )
 
-    def _bind(self, launch: dict[str, Any]) -> tuple[Any, tuple[int, ...], tuple[int, ...] | None]:
-        kernel = self._cl.Kernel(self._program(launch["program"]), launch["kernel"])
-        kernel.set_args(*[self._argument(a) for a in launch["args"]])
-        local = tuple(launch["local"]) if launch["local"] else None
-        return kernel, tuple(launch["global"]), local
+    def _bind(self, launch: Launch) -> tuple[Any, tuple[int, ...], tuple[int, ...] | None]:
+        kernel = self._cl.Kernel(self._program(launch.program), launch.kernel)
+        kernel.set_args(*[self._argument(a) for a in launch.args])
+        local = tuple(launch.local_size) if launch.local_size else None
+        return kernel, tuple(launch.global_size), local
 
-    def _argument(self, arg: dict[str, Any]) -> Any:
-        if "mem" in arg:
-            return self._mems[arg["mem"]]
-        return np.int32(arg["i32"]) if "i32" in arg else np.float32(arg["f32"])
+    def _argument(self, arg: MemArgument | IntArgument | FloatArgument) -> Any:
+        if isinstance(arg, MemArgument):
+            return self._mems[arg.mem]
+        return np.int32(arg.i32) if isinstance(arg, IntArgument) else np.float32(arg.f32)
 
 
 def _check_names(feeds: Mapping[str, np.ndarray], ports: Mapping[str, Any]) -> None:

@@ -41,7 +41,10 @@ def sources_hash() -> str:
     onnx counts as one of them: the importer expands operators by its function bodies.
     """
     root = Path(__file__).parent.parent
-    files = [root / "compiler.py", root / "runtime" / "bundle.py"]
+    files = [
+        root / name for name in ("compiler.py", "options.py", "plan.py", "precision.py", "typed_json.py")
+    ]
+    files.append(root / "runtime" / "bundle.py")
     for folder in ("codegen", "frontend", "index", "ir", "passes"):
         files += sorted((root / folder).rglob("*.py"))
     spec = importlib.util.find_spec("onnx")

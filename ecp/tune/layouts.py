@@ -109,7 +109,7 @@ class Study:
         nodes = tuple(n for n in placed.graph.nodes if n.op != "Fused" or n.name in touched)
         part = replace(placed, graph=replace(placed.graph, nodes=nodes))
         session = Session(bundle_of(self.canonical, part, self.device, self.precision), device=self.device)
-        session.stage({p["name"]: np.zeros(p["shape"], p["dtype"]) for p in session.bundle.plan["inputs"]})
+        session.stage({p.name: np.zeros(p.shape, p.dtype) for p in session.bundle.plan.inputs})
         return session
 
 
@@ -135,7 +135,7 @@ def bundle_of(canonical: Graph, placed: Placement, device: OpenCLDevice, precisi
     """A bundle of placed launches with the shipped schedule, for timing."""
     schedule: Schedule = schedule_for(device.device_class, int(device.handle.native_vector_width_float or 16))
     plan, sources, pools = lower(canonical, placed, schedule, precision)
-    plan.update(format="ecp-bundle", version=1, device_class=device.device_class, precision=precision)
+    plan.device_class, plan.precision = device.device_class, precision
     return Bundle(plan, sources, pools)
 
 

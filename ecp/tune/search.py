@@ -91,7 +91,7 @@ def tune(
     incumbent = bench.session(best)
     judged = False
     try:
-        if incumbent.bundle.plan["options"].get("persistent") is True:
+        if incumbent.bundle.plan.persistent:
             entry.complete, entry.note = True, PERSISTENT
             store(entry)
             return entry
@@ -187,7 +187,7 @@ class _Bench:
             persistent_groups=resident_groups(self.device),
         )  # fmt: skip
         if self.feeds is None:
-            self.feeds = {p["name"]: sample(p, self.rng) for p in bundle.plan["inputs"]}
+            self.feeds = {p.name: sample(p, self.rng) for p in bundle.plan.inputs}
         session = Session(bundle, self.device, self.threads)
         session.run(self.feeds)
         return session

@@ -13,7 +13,9 @@ from ecp.codegen.queue import LINE
 from ecp.codegen.schedule import schedule_for
 from ecp.compiler import compile_graph, default_schedule
 from ecp.ir.graph import Graph
-from ecp.runtime.bundle import Bundle, check_plan
+from ecp.plan_check import check_plan
+from ecp.plan import IntArgument, MemArgument
+from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
 from tests.codegen.conftest import cases
@@ -72,7 +74,7 @@ def test_any_number_of_workers_again_and_again(workers: str, opencl: OpenCLDevic
         with Session(bundle, opencl, threads=threads) as session:
             assert {outputs(session, feeds) for _ in range(60)} == {want}
             state = np.empty(
-                next(m["bytes"] for m in bundle.plan["mems"] if m["name"] == STATE) // 4, np.int32
+                next(m.bytes for m in bundle.plan.mems if m.name == STATE) // 4, np.int32
             )
             session._cl.enqueue_copy(session._queue, state, session._mems[STATE])
             assert not state.any()
@@ -82,18 +84,18 @@ def test_plan_in_plan_out() -> None:
     bundle = compiled(GRAPHS["vit"](), False)
     plan, sources, pools = copy.deepcopy(bundle.plan), dict(bundle.sources), dict(bundle.pools)
     made, texts, filled = chain(plan, sources, pools, 3)
-    assert (plan, sources) == (bundle.plan, bundle.sources) and "chain" not in plan
+    assert (plan, sources) == (bundle.plan, bundle.sources) and not plan.groups
     check_plan(made)
-    assert made["launches"] == plan["launches"] and set(texts) == {*sources, FILE}
-    (state,) = [m for m in made["mems"] if m["name"] == STATE]
-    static = next(p for p in made["pools"] if p["name"] == "static")
-    assert state["offset"] + state["bytes"] == static["bytes"] == filled["static"].nbytes
-    assert state["bytes"] >= 4 * LINE * (len(plan["launches"]) * 4 + 1)
-    assert not filled["static"][state["offset"] :].any()
-    assert np.array_equal(filled["static"][: state["offset"]], pools["static"])
+    assert made.launches == plan.launches and set(texts) == {*sources, FILE}
+    (state,) = [m for m in made.mems if m.name == STATE]
+    static = next(p for p in made.pools if p.name == "static")
+    assert state.offset + state.bytes == static.bytes == filled["static"].nbytes
+    assert state.bytes >= 4 * LINE * (len(plan.launches) * 4 + 1)
+    assert not filled["static"][state.offset :].any()
+    assert np.array_equal(filled["static"][: state.offset], pools["static"])
     # Each distinct kernel is there once, as a function; places are in units of the pools' alignment.
     assert texts[FILE].count("__kernel") == 1
-    assert texts[FILE].count("case ") == len({launch["kernel"] for launch in plan["launches"]})
+    assert texts[FILE].count("case ") == len({launch.kernel for launch in plan.launches})
 
 
 def test_what_needs_groups_or_scalars_stays_as_it_is() -> None:
@@ -103,18 +105,21 @@ def test_what_needs_groups_or_scalars_stays_as_it_is() -> None:
         sources = {name: f"{text}\n/* {word} */" for name, text in bundle.sources.items()}
         assert chain(bundle.plan, sources, bundle.pools, 2)[0] is bundle.plan
     plan = copy.deepcopy(bundle.plan)
-    plan["launches"][0]["args"].append({"i32": 1})
+    plan.launches[0].args.append(IntArgument(1))
     assert chain(plan, *given[1:], 2)[0] is plan
-    plan = {**bundle.plan, "launches": bundle.plan["launches"][:1]}
+    plan = replace(bundle.plan, launches=bundle.plan.launches[:1])
     assert chain(plan, *given[1:], 2)[0] is plan
 
 
 def test_a_chain_outside_its_plan_is_refused() -> None:
     plan = compiled(GRAPHS["vit"](), True).plan
+    launch = plan.groups[0].launch
     with pytest.raises(ValueError, match="unknown mem"):
-        check_plan({**plan, "chain": {**plan["chain"], "args": [{"mem": "nowhere"}]}})
+        plan.groups[0].launch = replace(launch, args=[MemArgument("nowhere")])
+        check_plan(plan)
     with pytest.raises(ValueError, match="unknown program"):
-        check_plan({**plan, "chain": {**plan["chain"], "program": "p7"}})
+        plan.groups[0].launch = replace(launch, program="p7")
+        check_plan(plan)
 
 
 @pytest.mark.parametrize("opencl", ["local-cpu", "local-pocl"], indirect=True)

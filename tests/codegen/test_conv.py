@@ -210,7 +210,7 @@ def test_denormals_are_flushed(opencl: OpenCLDevice) -> None:
     """A processor takes 150 clocks to compute with one; what makes them is a gate that is almost shut."""
     graph = build([("Mul", ["x", "s"], "y", {})], {"x": (64,)}, {"s": np.float32([1e-30])}, ["y"])
     compiled = compile_graph(graph, opencl.device_class)
-    assert all("-cl-denorms-are-zero" in program["options"] for program in compiled.plan["programs"])
+    assert all("-cl-denorms-are-zero" in program.options for program in compiled.plan.programs)
     with Session(compiled, opencl) as session:
         got = session.run({"x": np.full(64, 1e-10, np.float32)})["y"]
     assert not got.any()

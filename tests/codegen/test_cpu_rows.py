@@ -128,11 +128,11 @@ def test_counters_fit_the_launch_with_the_most_workers() -> None:
     shapes = {"q": (1, 8, 16), "k": (1, 16, 40), "v": (1, 40, 64), "x": (340, 48)}
     graph = build(nodes, shapes, {"w": weights(48, 136)}, ["o", "y"])
     plan = compile_graph(graph, "cpu", schedule=replace(schedule_for("cpu"), workers=7)).plan
-    workers = [launch["global"][0] for launch in plan["launches"]]
+    workers = [launch.global_size[0] for launch in plan.launches]
     assert workers[0] < workers[1] == 7
-    sizes = {mem["name"]: mem["bytes"] for mem in plan["mems"] if mem["pool"] == "static"}
-    for launch, count in zip(plan["launches"], workers, strict=True):
-        (counters,) = {a["mem"] for a in launch["args"]} & set(sizes)
+    sizes = {mem.name: mem.bytes for mem in plan.mems if mem.pool == "static"}
+    for launch, count in zip(plan.launches, workers, strict=True):
+        (counters,) = {a.mem for a in launch.args} & set(sizes)
         assert sizes[counters] >= 4 * LINE * count
 
 

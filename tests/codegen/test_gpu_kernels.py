@@ -76,7 +76,7 @@ def test_teams_reduce_rows(name: str, opencl: OpenCLDevice) -> None:
 
 def test_only_a_long_row_takes_two_launches() -> None:
     def launches(name: str) -> int:
-        return len(compile_graph(ROWS[name], "nvidia").plan["launches"])
+        return len(compile_graph(ROWS[name], "nvidia").plan.launches)
 
     assert (launches("norm"), launches("norm long"), launches("group norm long")) == (1, 2, 4)
 
@@ -142,8 +142,8 @@ def test_gpu_memory_is_not_shared_by_overlapping_buffers(opencl: OpenCLDevice) -
     """Mems of one place share a buffer; no buffer is a part of another (slow and unsafe with NVIDIA's driver)."""
     bundle = compile_graph(GRAPHS["block"], "generic")
     with Session(bundle, replace(opencl, device_class="generic")) as session:
-        handles = {m["name"]: session._mems[m["name"]] for m in bundle.plan["mems"]}
-        places = {(m["pool"], m["offset"]) for m in bundle.plan["mems"]}
+        handles = {m.name: session._mems[m.name] for m in bundle.plan.mems}
+        places = {(m.pool, m.offset) for m in bundle.plan.mems}
         assert len({id(h) for h in handles.values()}) == len(places)
         assert all(h.associated_memobject is None for h in handles.values())
 

@@ -64,7 +64,7 @@ def half_session(graph: Graph, device_class: str, opencl: OpenCLDevice, rounding
     if rounding == NATIVE and not opencl.fp16:
         pytest.skip(f"{opencl.device} has no cl_khr_fp16")
     bundle = compile_graph(graph, device_class, "fp16", arithmetic="half")
-    for program in bundle.plan["programs"] if rounding else ():
+    for program in bundle.plan.programs if rounding else ():
         program["options"] += f" -D ECP_HALF_EMULATED={rounding}"
     return Session(bundle, replace(opencl, device_class=device_class, fp16=True))
 
@@ -196,8 +196,8 @@ def test_the_text_for_devices_compiles(device_class: str, tmp_path: Path) -> Non
 
 def test_what_is_half_is_in_the_plan() -> None:
     bundle = compile_graph(GRAPHS["block"], "adreno", "fp16", arithmetic="half")
-    marked = [launch["family"] for launch in bundle.plan["launches"] if launch.get("arithmetic") == "half"]
-    assert marked == ["matmul"] * 4 and bundle.plan["arithmetic"] == "half"
+    marked = [launch.family for launch in bundle.plan.launches if launch.arithmetic == "half"]
+    assert marked == ["matmul"] * 4 and bundle.plan.arithmetic == "half"
     assert (bundle.report.arithmetic, bundle.report.half_launches) == ("half", 4)
     plain = compile_graph(GRAPHS["block"], "adreno", "fp16")
     assert (plain.report.arithmetic, plain.report.half_launches) == ("float", 0)

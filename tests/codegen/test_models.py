@@ -31,7 +31,7 @@ def run_both(name: str, device_name: str, precision: str) -> tuple[float, float,
     path = models.onnx_path(name)
     bundle = compile_onnx(path, device, precision)
     rng = np.random.default_rng(0)
-    feeds = {p["name"]: rng.standard_normal(p["shape"]).astype(p["dtype"]) for p in bundle.plan["inputs"]}
+    feeds = {p.name: rng.standard_normal(p.shape).astype(p.dtype) for p in bundle.plan.inputs}
     with Session(bundle, device) as session:
         got = session.run(feeds)
     reference = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])

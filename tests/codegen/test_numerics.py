@@ -186,7 +186,7 @@ def test_other_gpu_tiles(changes: str, opencl: OpenCLDevice) -> None:
 def test_adreno_reads_weights_from_images_within_the_limit() -> None:
     def images(row: Schedule) -> list[dict]:
         plan = compile_graph(GRAPHS["matmul 13x64x100"], "adreno", schedule=row).plan
-        return [m["image"] for m in plan["mems"] if m["image"]]
+        return [m.image for m in plan.mems if m.image]
 
     row = schedule_for("adreno")
     (image,) = images(row)

@@ -19,7 +19,8 @@ from ecp.errors import DeviceError
 from ecp.frontend.onnx import import_onnx
 from ecp.ir.graph import Graph
 from ecp.ir.interp import run
-from ecp.runtime.bundle import Bundle, check_plan
+from ecp.plan_check import check_plan
+from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import resolve
 
 
@@ -173,10 +174,10 @@ def test_plan_is_a_valid_bundle_of_one_launch(dim: int, hidden: int) -> None:
     parts = emit_vit_persistent(d, weights_for(d))
     ports = {"inputs": [port("in0", (1, 3, 224, 224))], "outputs": [port("out0", (1, 1000))]}
     check_plan({**parts.plan, **ports, "format": "ecp-bundle", "version": 1})
-    (launch,) = parts.plan["launches"]
-    assert launch["global"][0] == 132 * launch["local"][0] and not launch["layout"]
-    assert launch["resident_groups"] == 132
-    assert all(m["offset"] % 4096 == 0 for m in parts.plan["mems"])
+    (launch,) = parts.plan.launches
+    assert launch.global_size[0] == 132 * launch.local_size[0] and not launch.layout
+    assert launch.resident_groups == 132
+    assert all(m.offset % 4096 == 0 for m in parts.plan.mems)
     assert not parts.pools["weights"][:4096].any()
 
 
@@ -221,8 +222,8 @@ def test_compiles_for_hopper_without_spills(dim: int, tmp_path: Path) -> None:
 def test_a_smaller_gpu_gets_no_more_groups_than_it_holds(plain: Graph) -> None:
     lowered = lower_vit(plain, compute_units=78)
     assert not isinstance(lowered, str)
-    (launch,) = lowered[0]["launches"]
-    assert launch["global"][0] == 78 * launch["local"][0] and launch["resident_groups"] == 78
+    (launch,) = lowered[0].launches
+    assert launch.global_size[0] == 78 * launch.local_size[0] and launch.resident_groups == 78
 
 
 def test_phase_times_split_a_run_at_the_barriers() -> None:

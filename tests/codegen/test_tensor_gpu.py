@@ -151,26 +151,27 @@ def test_a_long_k_is_split_where_both_halves_are_resident() -> None:
 def test_a_normalisation_before_a_large_product_has_its_own_launch() -> None:
     def families(graph: Graph, precision: str) -> list[str]:
         plan = compile_graph(graph, "nvidia", precision, persistent_groups=0).plan
-        return [launch["family"] for launch in plan["launches"]]
+        return [launch.family for launch in plan.launches]
 
     large, small = normed(1024, 768, 768), normed(64, 768, 768)
     assert families(large, "fp16") == ["reduce", "matmul"]
     assert families(small, "fp16") == families(large, "fp32") == ["matmul"]
     older = replace(schedule_for("nvidia"), ptx=8)
-    assert len(compile_graph(large, "nvidia", "fp16", older, persistent_groups=0).plan["launches"]) == 1
+    assert len(compile_graph(large, "nvidia", "fp16", older, persistent_groups=0).plan.launches) == 1
 
 
 def test_flags_of_a_split_product_are_down_at_load() -> None:
     bundle = compile_graph(two_products(1576, 768, 3072), "nvidia", "fp16", persistent_groups=0)
     assert "ecp_swap(flag" in bundle.sources["kernels/p0.cl"]
-    flags = [m for m in bundle.plan["mems"] if m["pool"] == "static"]
+    flags = [m for m in bundle.plan.mems if m.pool == "static"]
     assert flags and not bundle.pools["static"].any()
 
 
 def test_chain_runs_every_launch_once_and_in_order() -> None:
     bundle = compile_graph(GRAPHS["cp block"], "nvidia", persistent_groups=132)
-    text, launches = bundle.sources[FILE], bundle.plan["launches"]
-    assert bundle.plan["chain"]["global"] == [132 * 256] and bundle.plan["chain"]["local"] == [256]
+    text, launches = bundle.sources[FILE], bundle.plan.launches
+    (group,) = bundle.plan.groups
+    assert (group.launch.global_size, group.launch.local_size) == ([132 * 256], [256])
     assert len(re.findall(r"^      case \d+: kind = ", text, re.M)) == len(launches) == bundle.report.launches
     assert "(uint)(s + 1)*132u, id)" in text and bundle.report.dispatches == 1
     body = text[: text.index("__kernel")]
@@ -184,13 +185,13 @@ def test_chain_runs_every_launch_once_and_in_order() -> None:
 
 def test_what_is_not_chained() -> None:
     def chained(graph: Graph, precision: str = "fp32", **more: Any) -> bool:
-        return "chain" in compile_graph(graph, "nvidia", precision, **more).plan
+        return bool(compile_graph(graph, "nvidia", precision, **more).plan.groups)
 
     assert chained(GRAPHS["block"]) and not chained(GRAPHS["block"], persistent_groups=0)
     assert not chained(GRAPHS["softmax"])  # one launch
     assert not chained(GRAPHS["block"], schedule=replace(schedule_for("nvidia"), ptx=8))
     busy = vit_block(tokens=197, dim=768, heads=12)
-    assert compile_graph(busy, "nvidia").plan["launches"][0]["flops"] > MOST_WORK and not chained(busy)
+    assert compile_graph(busy, "nvidia").plan.launches[0].flops > MOST_WORK and not chained(busy)
 
 
 GPU = pytest.mark.parametrize("opencl", ["local-gpu"], indirect=True)

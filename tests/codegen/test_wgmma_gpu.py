@@ -21,7 +21,8 @@ from ecp.errors import BuildError, DeviceError
 from ecp.index.view import View
 from ecp.ir.graph import Graph
 from ecp.runtime import ptx
-from ecp.runtime.bundle import Bundle, check_plan
+from ecp.plan_check import check_plan
+from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.ptx import complete
 from ecp.runtime.session import Session
@@ -57,14 +58,14 @@ def test_only_half_storage_on_compute_capability_9_has_them() -> None:
         assert re.search(r"//@ [^\n]*wgmma.mma_async", compiled(graph).sources["kernels/p0.cl"])
         for other in (compiled(graph, "fp32"), compiled(graph, schedule=WITHOUT)):
             assert "wgmma" not in "".join(other.sources.values()) and other.report.wgmma_launches == 0
-            assert not any("target" in p for p in other.plan["programs"])
+            assert not any(p.target for p in other.plan.programs)
 
 
 def test_bundle_says_what_it_has() -> None:
     bundle = compiled(PAIR)
-    assert [n.get("target") for n in bundle.plan["launches"]] == [None, "sm_90a"]
+    assert [n.target for n in bundle.plan.launches] == ["", "sm_90a"]
     assert bundle.report.wgmma_launches == 1
-    assert {p["target"] for p in bundle.plan["programs"]} == {ptx.TARGET}
+    assert {p.target for p in bundle.plan.programs} == {ptx.TARGET}
     # A runner that does not complete the program must not run it: the instructions are comments.
     for text in bundle.sources.values():
         assert text.index("#ifndef ECP_SM_90A\n#error") < text.index("//@ wgmma")
@@ -110,15 +111,15 @@ def test_tiles_fit_a_multiprocessor(m: int, n: int, k: int) -> None:
         assert t.split == 1 or t.groups(m, n) <= 132
 
 
-def test_stretches_stand_for_runs_of_launches_around_attention() -> None:
+def test_groups_stand_for_runs_of_launches_around_attention() -> None:
     bundle = compiled(BLOCK)
-    families = [n["family"] for n in bundle.plan["launches"]]
-    stretches = bundle.plan["stretches"]
+    families = [n.family for n in bundle.plan.launches]
+    groups = bundle.plan.groups
     assert families == ["reduce", "matmul", "attention", "matmul", "reduce", "matmul", "matmul"]
-    assert [(s["first"], s["count"]) for s in stretches] == [(0, 2), (3, 4)]
-    assert bundle.report.dispatches == 3 and "chain" not in bundle.plan
+    assert [(g.first, g.count) for g in groups] == [(0, 2), (3, 4)]
+    assert bundle.report.dispatches == 3
     text = bundle.sources[FILE]
-    kernel = text[text.index(f"void {stretches[1]['kernel']}(") :]
+    kernel = text[text.index(f"void {groups[1].launch.kernel}(") :]
     assert len(re.findall(r"^      case \d+: kind = ", kernel, re.M)) == 4
     # A product asks for weights, then waits for the launch before it, then asks for what that launch wrote.
     function = text[text.index("void matmul_") : text.index("__kernel")]
@@ -127,7 +128,7 @@ def test_stretches_stand_for_runs_of_launches_around_attention() -> None:
         < function.index("ecp_wait(ecp_state")
         < function.index("a + (size_t)((c)")
     )
-    assert "stretches" not in compiled(BLOCK, groups=0).plan
+    assert not compiled(BLOCK, groups=0).plan.groups
 
 
 def test_the_bias_is_where_the_sums_begin_and_once() -> None:
@@ -153,18 +154,18 @@ def test_equal_runs_share_a_kernel() -> None:
         rows.append(("MatMul", [x, f"w{i}"], f"v{i}", {}))
         x = f"v{i}"
     bundle = compiled(build(rows, {"x": (1, 1576, 768)}, c, [x]))
-    assert [(s["first"], s["count"]) for s in bundle.plan["stretches"]] == [(1, 5)]
-    assert len({n["kernel"] for n in bundle.plan["launches"][2:5]}) == 1
+    assert [(g.first, g.count) for g in bundle.plan.groups] == [(1, 5)]
+    assert len({n.kernel for n in bundle.plan.launches[2:5]}) == 1
 
 
 @pytest.mark.parametrize(
     "change", [{"first": 1, "count": 1}, {"first": 3, "count": 5}, {"first": 3, "count": 0}]
 )
-def test_stretches_that_overlap_or_leave_the_plan_are_refused(change: dict[str, int]) -> None:
+def test_groups_that_overlap_or_leave_the_plan_are_refused(change: dict[str, int]) -> None:
     plan = compiled(BLOCK).plan
-    check_plan({"version": 1, **plan})
-    plan["stretches"][1] |= change
-    with pytest.raises(ValueError, match="stretch"):
+    check_plan(plan)
+    plan.groups[1] = replace(plan.groups[1], **change)
+    with pytest.raises(ValueError, match="groups"):
         check_plan(plan)
 
 

@@ -52,6 +52,6 @@ def test_means_what_onnx_runtime_says(tmp_path: Path, channels: int) -> None:
 def test_many_channels_are_the_columns(tmp_path: Path) -> None:
     """A product for each image and one for each of its rows, not one for each channel."""
     bundle = compile_onnx(upsampled(tmp_path / "m.onnx", 32), "local-cpu", "fp32", cache=False)
-    products = [launch for launch in bundle.plan["launches"] if launch["family"] == "matmul"]
-    assert sorted(launch["global"][2] for launch in products) == [2, 2 * 14]
-    assert not any(launch["layout"] for launch in bundle.plan["launches"])
+    products = [launch for launch in bundle.plan.launches if launch.family == "matmul"]
+    assert sorted(launch.global_size[2] for launch in products) == [2, 2 * 14]
+    assert not any(launch.layout for launch in bundle.plan.launches)

@@ -34,9 +34,7 @@ SESSION_START = "import sys, ecp; ecp.Session(ecp.Bundle.load(sys.argv[1]), sys.
 def empty_bundle(folder: Path, device: OpenCLDevice) -> Path:
     """The hand-made bundle with :data:`LAUNCHES` empty launches in place of its own."""
     plan: dict[str, Any] = make_bundle.plan() | {"device_class": device.device_class}
-    for pool in plan["pools"]:
-        pool["access"] = "ro" if pool["file"] else "rw"
-    launch = {"kernel": "nothing", "args": [{"mem": "h"}], "global": [1], "local": [1]}
+    launch = {"kernel": "nothing", "args": [{"mem": "h"}], "global_size": [1], "local_size": [1]}
     plan["launches"] = [plan["launches"][0] | launch] * LAUNCHES
     make_bundle.write(folder, changed_plan=plan)
     (folder / "kernels/mm.cl").write_text(NOTHING)
@@ -73,7 +71,7 @@ def start(device: OpenCLDevice, model: str, precision: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="ecp-start-") as scratch:
         bundle = ecp.compile(onnx_path(model), device=device, precision=precision)
         folder = bundle.save(Path(scratch) / "bundle")
-        (port,) = bundle.plan["inputs"]
+        (port,) = bundle.plan.inputs
         for _ in range(STARTS + 1):
             began = time.perf_counter()
             with RunnerProcess(folder, device) as process:

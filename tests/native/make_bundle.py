@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ecp import typed_json
+from ecp.plan import Report
+
 ROWS, DEPTH, COLS = 8, 16, 12
 SCALE, SHIFT = 0.5, 3
 
@@ -57,15 +60,21 @@ def plan(half_image: bool = False) -> dict[str, Any]:
 
     return {
         "format": "ecp-bundle",
-        "version": 1,
+        "version": 2,
         "model": {"name": "hand", "sha256": "0" * 64},
+        "device": "",
         "device_class": "generic",
         "precision": "fp32",
+        "arithmetic": "float",
+        "options": {"eliminate": True, "fuse": True, "layout_choice": True, "memory_plan": True},
+        "persistent": False,
+        "persistent_reason": "",
+        "schedule": {"source": "given", "row": {"vec": 4, "wg": [8, 8], "local": True, "attributes": ""}},
         "inputs": [{"name": "x", "shape": [ROWS, DEPTH], "dtype": "float32", "mem": "in0"}],
         "outputs": [{"name": "y", "shape": [ROWS, COLS], "dtype": "float32", "mem": "out0"}],
         "pools": [
-            {"name": "arena", "bytes": 3 * 4096, "file": None},
-            {"name": "weights", "bytes": 4096 + image_bytes, "file": "weights.bin"},
+            {"name": "arena", "bytes": 3 * 4096, "file": None, "access": "rw"},
+            {"name": "weights", "bytes": 4096 + image_bytes, "file": "weights.bin", "access": "ro"},
         ],
         "mems": [
             mem("in0", "arena", 0, ROWS * DEPTH * 4),
@@ -75,40 +84,50 @@ def plan(half_image: bool = False) -> dict[str, Any]:
             mem("b", "weights", 4096, image_bytes, image),
         ],
         "programs": [
-            {"name": "p0", "file": "kernels/mm.cl", "options": "-cl-std=CL1.2"},
-            {"name": "p1", "file": "kernels/bias.cl", "options": ""},
+            {"name": "p0", "file": "kernels/mm.cl", "options": "-cl-std=CL1.2", "target": ""},
+            {"name": "p1", "file": "kernels/bias.cl", "options": "", "target": ""},
         ],
         "launches": [
             {
                 "program": "p0",
                 "kernel": "mm",
                 "args": mm_args,
-                "global": [ROWS, COLS],
-                "local": [2, 4],
+                "global_size": [ROWS, COLS],
+                "local_size": [2, 4],
                 "family": "matmul",
                 "nodes": ["/mm"],
                 "flops": 2 * ROWS * DEPTH * COLS,
                 "bytes": 0,
                 "layout": False,
+                "reason": "",
+                "arithmetic": "float",
+                "target": "",
+                "resident_groups": 0,
             },
             {
                 "program": "p1",
                 "kernel": "bias",
                 "args": bias_args,
-                "global": [COLS // 4, ROWS],
-                "local": None,
+                "global_size": [COLS // 4, ROWS],
+                "local_size": None,
                 "family": "elementwise",
                 "nodes": ["/mul", "/bias", "größe"],
                 "flops": 0,
                 "bytes": 0,
                 "layout": False,
+                "reason": "",
+                "arithmetic": "float",
+                "target": "",
+                "resident_groups": 0,
             },
         ],
+        "groups": [],
+        "status": None,
         "golden": {
             "inputs": [{"name": "x", "file": "golden/input0.bin"}],
             "outputs": [{"name": "y", "file": "golden/output0.bin"}],
         },
-        "report": {},
+        "report": typed_json.encode(Report()),
     }
 
 

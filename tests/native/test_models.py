@@ -34,7 +34,7 @@ def test_runner_and_session_agree_bit_for_bit(built, where, model, precision, tm
         pytest.skip(str(error))
     bundle = ecp.compile(onnx_path(model), device=device, precision=precision)
     bundle.save(tmp_path / "bundle")
-    (port,) = bundle.plan["inputs"]
+    (port,) = bundle.plan.inputs
     pixels = np.random.default_rng(1).standard_normal(port["shape"]).astype(port["dtype"])
     with ecp.Session(bundle, device) as session:
         (ours,) = session.run({port["name"]: pixels}).values()

@@ -61,7 +61,7 @@ def test_saved_and_loaded_bundle_computes_the_same_bits(
         lambda p: p["programs"][0].update(file="../../etc/passwd"),
         lambda p: p["programs"][0].update(file="/etc/passwd"),
         lambda p: p["launches"][0].update(program="none"),
-        lambda p: p["launches"][0].update({"global": [0, 1]}),
+        lambda p: p["launches"][0].update(global_size=[0, 1]),
         lambda p: p["launches"][0]["args"][0].update(mem="none"),
         lambda p: p["inputs"][0].update(shape=[1, 9, 1 << 30]),
         lambda p: p.pop("launches"),

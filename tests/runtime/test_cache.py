@@ -173,24 +173,24 @@ def test_sources_hash_reads_the_whole_compiler(folder: str, monkeypatch: pytest.
 
 def test_schedule_found_later_is_used_and_named(model: Path, cpu: OpenCLDevice) -> None:
     shipped = ecp.compile(model, cpu)
-    assert shipped.plan["schedule"]["source"] == "shipped"
-    key = tuning.key_of(cpu, shipped.plan["model"]["sha256"], "fp32", None)
+    assert shipped.plan.schedule.source == "shipped"
+    key = tuning.key_of(cpu, shipped.plan.model.sha256, "fp32", None)
     tuning.store(tuning.Entry(key, best={"unroll": 1}, complete=True))
     tuned = ecp.compile(model, cpu)
     assert not tuned.report.from_cache
     assert (
-        tuned.plan["schedule"]["source"] == "tuned on this device" and tuned.plan["schedule"]["unroll"] == 1
+        tuned.plan.schedule.source == "tuned on this device" and tuned.plan.schedule.row["unroll"] == 1
     )
     given = ecp.compile(model, cpu, schedule=replace(default_schedule(cpu), unroll=1))
-    assert given.report.from_cache and given.plan["schedule"]["source"] == "given"
+    assert given.report.from_cache and given.plan.schedule.source == "given"
 
 
 def test_names_are_those_of_the_call(model: Path, cpu: OpenCLDevice) -> None:
-    assert ecp.compile(model, cpu, name="first").plan["model"]["name"] == "first"
+    assert ecp.compile(model, cpu, name="first").plan.model.name == "first"
     local = replace(cpu, name="local")
     found = ecp.compile(model, local)
     assert found.report.from_cache
-    assert found.plan["model"]["name"] == "product" and found.plan["device"] == "local"
+    assert found.plan.model.name == "product" and found.plan.device == "local"
 
 
 def cut(folder: Path) -> None:

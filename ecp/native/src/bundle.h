@@ -16,7 +16,9 @@ struct BundleError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-enum class DType { kFloat32, kFloat16, kInt64, kInt32, kInt8, kUInt8, kBool };
+enum class DType {
+  kFloat32, kFloat16, kFloat64, kInt64, kInt32, kInt16, kInt8, kUInt64, kUInt32, kUInt16, kUInt8, kBool
+};
 
 std::size_t item_size(DType dtype);
 
@@ -51,6 +53,7 @@ struct MemRegion {
 
 struct Program {
   std::string name, file, options;
+  std::string target;  // instructions beyond what the device's compiler has, mostly empty
 };
 
 struct Argument {
@@ -70,6 +73,12 @@ struct Launch {
   double flops = 0, bytes = 0;
   bool layout = false;
   std::size_t resident_groups = 0;  // work-groups that wait for each other, so that all must run at once
+};
+
+// One launch that stands for `count` launches from number `first`.
+struct Group {
+  std::size_t first = 0, count = 0;
+  Launch launch;
 };
 
 // The indices of tensor `index` into `size` elements that `node` reads by at run time.
@@ -92,7 +101,7 @@ struct Bundle {
   std::vector<MemRegion> mems;
   std::vector<Program> programs;
   std::vector<Launch> launches;
-  std::optional<Launch> chain;  // one launch that stands for all of them
+  std::vector<Group> groups;  // in order, none inside another
   std::optional<Status> status;  // where kernels check run-time indices
 };
 

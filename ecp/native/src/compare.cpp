@@ -29,6 +29,11 @@ double element(const char* at, DType dtype) {
       std::memcpy(&bits, at, sizeof bits);
       return half_to_double(bits);
     }
+    case DType::kFloat64: return load<double>(at);
+    case DType::kInt16: return load<std::int16_t>(at);
+    case DType::kUInt64: return load<std::uint64_t>(at);
+    case DType::kUInt32: return load<std::uint32_t>(at);
+    case DType::kUInt16: return load<std::uint16_t>(at);
     case DType::kInt64: return load<std::int64_t>(at);
     case DType::kInt32: return load<std::int32_t>(at);
     case DType::kInt8: return load<std::int8_t>(at);

@@ -38,11 +38,27 @@ std::string build_log(const cl::Api& api, cl::Program program, cl::Device device
   return log;
 }
 
+// The line of a build log that says what is wrong: messages are one line.
+std::string first_error(const std::string& log) {
+  std::string first;
+  for (std::size_t at = 0; at < log.size();) {
+    const std::size_t end = std::min(log.find('\n', at), log.size());
+    const std::string line = log.substr(at, std::min<std::size_t>(end - at, 300));
+    if (line.find("error") != std::string::npos) return line;
+    if (first.empty()) first = line;
+    at = end + 1;
+  }
+  return first.empty() ? "the compiler says nothing" : first;
+}
+
 }  // namespace
 
 Executor::Executor(const cl::Api& api, const cl::DeviceInfo& device, const Bundle& bundle,
                    const ExecutorOptions& options)
     : api_(api), device_(device), bundle_(bundle), options_(options) {
+  if (bundle_.device_class == "nvidia" && device_.extensions.find("cl_nv_") == std::string::npos) {
+    throw BundleError("the bundle was compiled for device class nvidia, which " + device_.name + " is not");
+  }
   choose_threads();
   check_residency();
   cl::Int status = cl::kSuccess;
@@ -54,11 +70,7 @@ Executor::Executor(const cl::Api& api, const cl::DeviceInfo& device, const Bundl
   stats_.upload_ms = since_ms(upload_start);
   const auto build_start = std::chrono::steady_clock::now();
   programs_.resize(bundle_.programs.size());
-  if (bundle_.chain) {
-    chain_ = prepare(*bundle_.chain);
-  } else {
-    prepare_each();
-  }
+  prepare_groups();
   if (options_.command_buffer) record_command_buffer();
   stats_.build_ms = since_ms(build_start);
 }
@@ -72,12 +84,14 @@ Handle<cl::QueueTag> Executor::make_queue(cl::Bitfield properties) {
 // Groups that wait for each other hang for ever on a device that cannot hold them all.
 void Executor::check_residency() const {
   const std::size_t units = options_.threads > 0 ? options_.threads : device_.compute_units;
-  for (const Launch& launch : bundle_.launches) {
-    if (launch.resident_groups <= units) continue;
+  const auto check = [&](const Launch& launch) {
+    if (launch.resident_groups <= units) return;
     throw BundleError(name_of(launch) + " needs " + std::to_string(launch.resident_groups) +
                       " compute units at once, " + device_.name + " has " + std::to_string(units) +
                       ": compile the model for this device");
-  }
+  };
+  for (const Launch& launch : bundle_.launches) check(launch);
+  for (const Group& group : bundle_.groups) check(group.launch);
 }
 
 void Executor::choose_threads() {
@@ -223,7 +237,7 @@ Handle<cl::ProgramTag> Executor::program_from_source(const Program& program, con
   status = api_.BuildProgram(raw, 1, &target_, program.options.c_str(), nullptr, nullptr);
   if (status != cl::kSuccess) {
     throw cl::Error(status, "clBuildProgram of " + program.file + " with options \"" + program.options + "\"",
-                    "\n" + build_log(api_, raw, target_));
+                    ": " + first_error(build_log(api_, raw, target_)));
   }
   return owned;
 }
@@ -249,6 +263,10 @@ void Executor::store_binary(cl::Program program, const std::string& path) {
 cl::Program Executor::program(std::size_t index) {
   if (programs_[index]) return programs_[index].get();
   const Program& entry = bundle_.programs[index];
+  if (!entry.target.empty()) {
+    throw BundleError("program " + entry.name + " has instructions of " + entry.target +
+                      ", which only the Python session completes: run the bundle with it");
+  }
   const std::string source = read_file(bundle_.folder + "/" + entry.file);
   std::string path;
   if (!options_.cache_folder.empty()) {
@@ -273,7 +291,11 @@ cl::Program Executor::program(std::size_t index) {
 
 // Only where something failed: an enqueue has no time for texts.
 std::string Executor::name_of(const Launch& launch) const {
-  if (bundle_.chain && &launch == &*bundle_.chain) return "the chain of all launches";
+  for (const Group& group : bundle_.groups) {
+    if (&launch != &group.launch) continue;
+    return "the group of launches " + std::to_string(group.first) + " to " +
+           std::to_string(group.first + group.count - 1) + " (" + launch.kernel + ")";
+  }
   return "launch " + std::to_string(&launch - bundle_.launches.data()) + " (" + launch.kernel + ")";
 }
 
@@ -310,6 +332,20 @@ void Executor::prepare_each() {
   }
 }
 
+// Where groups stand for all launches, these are prepared only when a profile asks for them.
+void Executor::prepare_groups() {
+  std::size_t at = 0, grouped = 0;
+  for (const Group& group : bundle_.groups) grouped += group.count;
+  if (grouped < bundle_.launches.size()) prepare_each();
+  for (const Group& group : bundle_.groups) {
+    for (; at < group.first; ++at) dispatches_.emplace_back(&bundle_.launches[at], kernels_[at].get());
+    grouped_.push_back(prepare(group.launch));
+    dispatches_.emplace_back(&group.launch, grouped_.back().get());
+    at += group.count;
+  }
+  for (; at < bundle_.launches.size(); ++at) dispatches_.emplace_back(&bundle_.launches[at], kernels_[at].get());
+}
+
 void Executor::record_command_buffer() {
   if (device_.extensions.find("cl_khr_command_buffer") == std::string::npos) {
     throw BundleError("--command-buffer: " + device_.name + " has no cl_khr_command_buffer");
@@ -334,12 +370,10 @@ void Executor::record_command_buffer() {
   cl::CommandBuffer raw = create(1, &queue, nullptr, &status);
   auto commands = own(raw, release, status, "clCreateCommandBufferKHR");
   cl::UInt previous = 0;
-  const std::size_t count = chain_ ? 1 : kernels_.size();
-  for (std::size_t i = 0; i < count; ++i) {
-    const Launch& launch = chain_ ? *bundle_.chain : bundle_.launches[i];
-    const cl::Kernel kernel = chain_ ? chain_.get() : kernels_[i].get();
+  for (std::size_t i = 0; i < dispatches_.size(); ++i) {
+    const Launch& launch = *dispatches_[i].first;
     cl::UInt point = 0;
-    cl::check(record(raw, nullptr, nullptr, kernel, static_cast<cl::UInt>(launch.global.size()), nullptr,
+    cl::check(record(raw, nullptr, nullptr, dispatches_[i].second, static_cast<cl::UInt>(launch.global.size()), nullptr,
                      launch.global.data(), launch.local.empty() ? nullptr : launch.local.data(), i == 0 ? 0 : 1,
                      i == 0 ? nullptr : &previous, &point, nullptr),
               "clCommandNDRangeKernelKHR of " + name_of(launch));
@@ -360,12 +394,8 @@ void Executor::enqueue(cl::Queue queue, const Launch& launch, cl::Kernel kernel,
 void Executor::run() {
   if (recorded_) {
     cl::check(enqueue_recorded_(0, nullptr, recorded_.get(), 0, nullptr, nullptr), "clEnqueueCommandBufferKHR");
-  } else if (chain_) {
-    enqueue(queue_.get(), *bundle_.chain, chain_.get(), nullptr);
   } else {
-    for (std::size_t i = 0; i < kernels_.size(); ++i) {
-      enqueue(queue_.get(), bundle_.launches[i], kernels_[i].get(), nullptr);
-    }
+    for (const auto& [launch, kernel] : dispatches_) enqueue(queue_.get(), *launch, kernel, nullptr);
   }
   cl::check(api_.Finish(queue_.get()), "clFinish");
   check_indices(queue_.get());
@@ -418,6 +448,7 @@ std::vector<double> Executor::profile_once() {
 
 void Executor::write_input(std::size_t index, const void* data) {
   const Tensor& tensor = bundle_.inputs.at(index);
+  if (tensor.bytes == 0) return;
   cl::check(api_.EnqueueWriteBuffer(queue_.get(), mems_[tensor.mem].get(), cl::kTrue, 0, tensor.bytes, data, 0,
                                     nullptr, nullptr),
             "clEnqueueWriteBuffer of input " + tensor.name);
@@ -425,6 +456,7 @@ void Executor::write_input(std::size_t index, const void* data) {
 
 void Executor::read_output(std::size_t index, void* data) {
   const Tensor& tensor = bundle_.outputs.at(index);
+  if (tensor.bytes == 0) return;
   cl::check(api_.EnqueueReadBuffer(queue_.get(), mems_[tensor.mem].get(), cl::kTrue, 0, tensor.bytes, data, 0,
                                    nullptr, nullptr),
             "clEnqueueReadBuffer of output " + tensor.name);

@@ -49,9 +49,10 @@ class Executor {
   void write_input(std::size_t index, const void* data);
   void read_output(std::size_t index, void* data);
 
-  void run();                             // all launches or their chain, returns when they are complete
+  void run();                             // all launches, groups in place of theirs, returns when they are complete
   std::vector<double> profile_once();     // device time of each launch in ms, on the profiling queue
   const StartStats& stats() const { return stats_; }
+  std::size_t dispatches() const { return dispatches_.size(); }
 
  private:
   void check_indices(cl::Queue queue);
@@ -67,6 +68,7 @@ class Executor {
   cl::Program program(std::size_t index);  // built when first asked for
   Handle<cl::KernelTag> prepare(const Launch& launch);
   void prepare_each();
+  void prepare_groups();
   void record_command_buffer();
   void enqueue(cl::Queue queue, const Launch& launch, cl::Kernel kernel, cl::Event* event);
   std::string name_of(const Launch& launch) const;
@@ -86,7 +88,9 @@ class Executor {
   std::vector<Handle<cl::MemTag>> mems_;    // by mem index: sub-buffer or image
   std::vector<Handle<cl::ProgramTag>> programs_;  // by program index; null where nothing needed it yet
   std::vector<Handle<cl::KernelTag>> kernels_;    // one per launch, arguments set once; empty until needed
-  Handle<cl::KernelTag> chain_;                   // where the bundle has one
+  // What one inference enqueues, in order: launches and, for groups, kernels of their own.
+  std::vector<std::pair<const Launch*, cl::Kernel>> dispatches_;
+  std::vector<Handle<cl::KernelTag>> grouped_;  // kernels of the groups
   Handle<cl::CommandBufferTag> recorded_;
   cl::Int (*enqueue_recorded_)(cl::UInt, cl::Queue*, cl::CommandBuffer, cl::UInt, const cl::Event*,
                                cl::Event*) = nullptr;

@@ -76,6 +76,11 @@ std::optional<std::uint64_t> regular_file_size(const std::string& path) {
   return static_cast<std::uint64_t>(info.st_size);
 }
 
+bool is_folder(const std::string& path) {
+  struct stat info {};
+  return ::lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 std::string read_file(const std::string& path) {
   const auto size = regular_file_size(path);
   if (!size) {
@@ -88,7 +93,7 @@ std::string read_file(const std::string& path) {
 }
 
 void read_file_into(const std::string& path, void* target, std::uint64_t bytes) {
-  const Descriptor file(path, O_RDONLY | O_NOFOLLOW);
+  const Descriptor file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (file.get() < 0) fail("cannot open", path);
   auto* at = static_cast<char*>(target);
   std::uint64_t left = bytes;
@@ -107,15 +112,20 @@ void read_file_into(const std::string& path, void* target, std::uint64_t bytes) 
 }
 
 MappedFile::MappedFile(const std::string& path, std::uint64_t bytes) : bytes_(bytes) {
-  const Descriptor file(path, O_RDONLY | O_NOFOLLOW);
+  const Descriptor file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   struct stat info {};
   if (file.get() < 0 || ::fstat(file.get(), &info) != 0) fail("cannot open", path);
   if (static_cast<std::uint64_t>(info.st_size) != bytes) {
     throw std::runtime_error(path + " is not " + std::to_string(bytes) + " bytes long");
   }
-  // MAP_POPULATE: page faults belong to loading, not to the first inference.
+  // MAP_POPULATE: page faults belong to loading, not to the first inference. Writable only then: populating a
+  // mapping that is writable copies every page.
   data_ = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file.get(), 0);
   if (data_ == MAP_FAILED) fail("cannot map", path);
+  if (::mprotect(data_, bytes, PROT_READ | PROT_WRITE) != 0) {
+    ::munmap(data_, bytes);
+    fail("cannot map for writing", path);
+  }
 }
 
 MappedFile::~MappedFile() { ::munmap(data_, bytes_); }

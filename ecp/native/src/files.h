@@ -11,13 +11,17 @@ namespace ecp {
 // Size of a regular file; nothing where there is none (or it is a directory or a symbolic link).
 std::optional<std::uint64_t> regular_file_size(const std::string& path);
 
+// Whether `path` is a folder and no symbolic link to one.
+bool is_folder(const std::string& path);
+
 // Whole file. Throws std::runtime_error that names the path and errno's text.
 std::string read_file(const std::string& path);
 
 // Reads exactly `bytes` into `target`; throws where the file is shorter, longer or unreadable.
 void read_file_into(const std::string& path, void* target, std::uint64_t bytes);
 
-// A file's content in memory without a copy of it, private and read-only, for as long as the object lives.
+// A file's content in memory without a copy of it, for as long as the object lives. Private and writable: a kernel
+// that writes where its plan says it never does harms its own answer, neither the file nor this process.
 class MappedFile {
  public:
   MappedFile(const std::string& path, std::uint64_t bytes);  // throws like read_file_into

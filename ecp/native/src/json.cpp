@@ -1,5 +1,6 @@
 #include "json.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -94,7 +95,7 @@ class Parser {
       std::string name = parse_string();
       space();
       expect(':');
-      if (!value.object.emplace(name, parse_value(depth + 1)).second) fail("key \"" + name + "\" twice");
+      if (!value.object.emplace(name, parse_value(depth + 1)).second) fail("key \"" + name.substr(0, 60) + "\" twice");
       space();
       if (peek() != ',') break;
       ++at_;
@@ -150,6 +151,7 @@ class Parser {
     // strtod, because the NDK's library has no from_chars for double; the C locale is never changed.
     value.number = std::strtod(token.c_str(), nullptr);
     if (!std::isfinite(value.number)) fail("number out of range");
+    value.whole = whole;
     if (whole) {
       const auto result = std::from_chars(token.data(), token.data() + token.size(), value.integer);
       value.is_integer = result.ec == std::errc();
@@ -224,6 +226,10 @@ class Parser {
 }  // namespace
 
 Value parse(std::string_view text) {
+  const auto mark = [](char c) { return c == ',' || c == ':' || c == '[' || c == '{'; };
+  if (static_cast<std::size_t>(std::count_if(text.begin(), text.end(), mark)) > kMaxValues) {
+    throw Error("more than " + std::to_string(kMaxValues) + " values");
+  }
   if (!valid_utf8(text)) throw Error("not UTF-8");
   return Parser(text).document();
 }

@@ -19,7 +19,8 @@ struct Value {
   enum class Kind { kNull, kBool, kNumber, kString, kArray, kObject };
   Kind kind = Kind::kNull;
   bool boolean = false;
-  bool is_integer = false;
+  bool whole = false;       // a number without point or exponent
+  bool is_integer = false;  // and one that fits
   std::int64_t integer = 0;
   double number = 0.0;
   std::string string;
@@ -30,6 +31,8 @@ struct Value {
 };
 
 inline constexpr int kMaxDepth = 32;
+// Values a document may hold: a bound on memory that is known before anything is parsed.
+inline constexpr std::size_t kMaxValues = std::size_t{1} << 19;
 
 // Throws Error with the byte offset. Rejects trailing text, duplicate keys, control characters, lone
 // surrogates, numbers outside double, and nesting beyond kMaxDepth.

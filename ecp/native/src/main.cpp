@@ -18,6 +18,7 @@ constexpr const char* kHelp = R"(usage: ecp-run BUNDLE [options]     run a bundl
   --warmup N --iterations N        untimed and timed inferences (3, 10)
   --max-seconds S                  stop the timed inferences after S seconds
   --profile N                      then N inferences with device times per launch, on a queue of their own
+  --validate                       check the bundle's plan and files and stop; no device is touched
   --check [--tolerance T]          compare with the golden outputs; exit code 1 where they differ
   --input NAME=FILE                raw content of an input instead of the golden one
   --dump-output DIR                write outputN.bin
@@ -83,6 +84,7 @@ ecp::Options parse(int argc, char** argv) {
        }}};
   const std::map<std::string, bool*> flags = {{"--check", &o.check},
                                               {"--list", &o.list},
+                                              {"--validate", &o.validate},
                                               {"--serve", &o.serve},
                                               {"--command-buffer", &o.command_buffer}};
   for (int i = 1; i < argc; ++i) {

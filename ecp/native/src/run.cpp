@@ -121,7 +121,7 @@ class Session {
     out.key("model_sha256").text(bundle_.model_sha256).key("precision").text(bundle_.precision);
     out.key("device_class").text(bundle_.device_class);
     out.key("launches").integer(static_cast<std::int64_t>(bundle_.launches.size())).key("dispatches");
-    out.integer(bundle_.chain ? 1 : static_cast<std::int64_t>(bundle_.launches.size())).end_object();
+    out.integer(static_cast<std::int64_t>(executor_->dispatches())).end_object();
     out.key("device");
     write_device(out, api_, device_);
     out.key("start").begin_object().key("total_ms").number(start_ms_).key("upload_ms").number(stats.upload_ms);
@@ -321,6 +321,10 @@ int serve(const Options& options) {
 }  // namespace
 
 int run(const Options& options) {
+  if (options.validate) {
+    load_bundle(options.bundle);
+    return kOk;
+  }
   if (options.list) return list_devices(cl::load(options.opencl_library), options);
   return options.serve ? serve(options) : run_once(options);
 }

@@ -19,6 +19,7 @@ struct Options {
   int warmup = 3, iterations = 10, profile = 0;
   double max_seconds = 0;             // 0 = no limit
   std::optional<double> tolerance;    // relative to the largest golden value; nothing = by precision
+  bool validate = false;  // check the bundle and stop
   bool list = false, check = false, serve = false, command_buffer = false;
 };
 

@@ -79,7 +79,7 @@ def test_a_transformer_compiled_for_adreno_gives_the_golden_output(
     target = replace(runner.compile_target("qemu-arm64"), device_class="adreno")
     path = onnx_path(MODEL)
     bundle = ecp.compile(path, device=target, precision=precision)
-    assert any(mem["image"] for mem in bundle.plan["mems"])
+    assert any(mem.image for mem in bundle.plan.mems)
     bundle.golden = golden(bundle, import_model(path))
     remote = runner.put(bundle.save(tmp_path / "bundle"))
     amount = ["--warmup", "0", "--iterations", "1"]
