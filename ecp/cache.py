@@ -81,10 +81,10 @@ def load(key: str) -> Found | None:
         entry = checked.read_json(folder / "entry.json") or {}
         pools = _check_files(folder, entry["files"])
         bundle = Bundle.load(folder)
-        for pool in bundle.plan["pools"]:
+        for pool in bundle.plan.pools:
             # The bytes that will be used, where they are mapped.
-            if pool["file"] and checked.checksum(bundle.pools[pool["name"]].data) != pools[pool["file"]]:
-                raise BundleError(f"{pool['file']} is damaged")
+            if pool.file and checked.checksum(bundle.pools[pool.name].data) != pools[pool.file]:
+                raise BundleError(f"{pool.file} is damaged")
     except (OSError, BundleError, KeyError, TypeError, ValueError) as error:
         checked.log.warning("%s is not what was kept there (%s): it is compiled again", folder, error)
         return None

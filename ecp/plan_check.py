@@ -104,7 +104,7 @@ class _Checker:
     def _groups(self) -> None:
         end = 0
         for index, group in enumerate(self.plan.groups):
-            if group.first < end:
+            if group.first < end or group.count < 1:
                 raise FormError(f"groups[{index}] begins before the one ahead of it ends")
             end = group.first + group.count
             if end > len(self.plan.launches):

@@ -60,10 +60,14 @@ class Session:
         self._context = cl.Context([handle])
         self._queue = cl.CommandQueue(self._context, handle)
         self._profiling_queue: Any = None
-        self._allocate()
         self._programs: dict[str, Any] = {}
         self._each: list[Any] = []
-        self._launches = self._dispatches()
+        try:
+            self._allocate()
+            self._launches = self._dispatches()
+        except (cl.Error, MemoryError) as error:
+            words = " ".join(str(error).split())[:300]
+            raise DeviceError(f"{self.device.device} cannot hold or run the bundle: {words}") from error
 
     def __enter__(self) -> Session:
         return self
@@ -331,7 +335,16 @@ class Session:
             )
 
     def _bind(self, launch: Launch) -> tuple[Any, tuple[int, ...], tuple[int, ...] | None]:
-        kernel = self._cl.Kernel(self._program(launch.program), launch.kernel)
+        program = self._program(launch.program)
+        try:
+            kernel = self._cl.Kernel(program, launch.kernel)
+        except self._cl.Error as error:
+            raise BundleError(f"program {launch.program!r} has no kernel {launch.kernel[:60]!r}") from error
+        if kernel.num_args != len(launch.args):
+            raise BundleError(
+                f"the launch of {launch.kernel[:60]!r} has {len(launch.args)} arguments, "
+                f"its kernel takes {kernel.num_args}"
+            )
         kernel.set_args(*[self._argument(a) for a in launch.args])
         local = tuple(launch.local_size) if launch.local_size else None
         return kernel, tuple(launch.global_size), local

@@ -14,6 +14,8 @@ from bench.cache_report import choose_source
 from bench.devices import CacheLevel
 from bench.protocol import Request
 from ecp.errors import UsageError
+from ecp.plan import Launch, Mem, MemArgument, Plan, Pool, Port, Program
+from ecp.runtime.bundle import Bundle
 
 CALLGRIND = """\
 version: 1
@@ -56,7 +58,7 @@ def test_other_events_are_refused():
 
 
 def _launch(kernel, size=4):
-    return {"kernel": kernel, "global": [size, 1], "local": [1, 1]}
+    return Launch("p0", kernel, [], [size, 1], [1, 1], "map")
 
 
 def test_two_of_each_repeated_launch_are_simulated_and_scaled_by_work():
@@ -81,14 +83,14 @@ def test_a_kernel_without_trace_is_an_error_and_not_zero_misses():
 
 
 def test_reduced_bundle_keeps_files_and_drops_launches(tmp_path):
-    bundle = tmp_path / "b"
-    (bundle / "kernels").mkdir(parents=True)
-    (bundle / "kernels/p0.cl").write_text("x")
-    (bundle / "plan.json").write_text(json.dumps({"launches": [_launch("a"), _launch("b")]}))
+    bundle = _vadd_bundle(tmp_path / "b", 16)
+    plan = Bundle.load(bundle).plan
+    plan.launches = [_launch("a"), _launch("b")]
+    (bundle / "plan.json").write_text(json.dumps(plan.to_json()))
     sim.reduced_bundle(bundle, tmp_path / "r", [1])
-    assert [x["kernel"] for x in json.loads((tmp_path / "r/plan.json").read_text())["launches"]] == ["b"]
-    assert (tmp_path / "r/kernels/p0.cl").read_text() == "x"
-    assert len(json.loads((bundle / "plan.json").read_text())["launches"]) == 2
+    assert [launch.kernel for launch in Bundle.load(tmp_path / "r").plan.launches] == ["b"]
+    assert "vadd" in (tmp_path / "r/kernels/p0.cl").read_text()
+    assert len(Bundle.load(bundle).plan.launches) == 2
 
 
 def test_geometry_of_a_phone_is_that_of_its_entry():
@@ -216,35 +218,24 @@ def _vadd_bundle(folder, n):
         " size_t i = get_global_id(0); c[i] = a[i] + b[i]; }"
     )
     size = n * 4
-    mems = [{"name": m, "pool": "arena", "offset": k * size, "bytes": size} for k, m in enumerate("abc")]
-    value = {"shape": [n], "dtype": "float32"}
-    plan = {
-        "format": "ecp-bundle",
-        "version": 1,
-        "model": {"name": "vadd", "sha256": "0" * 64},
-        "device_class": "cpu",
-        "precision": "fp32",
-        "inputs": [{"name": m, "mem": m, **value} for m in "ab"],
-        "outputs": [{"name": "c", "mem": "c", **value}],
-        "pools": [{"name": "arena", "bytes": 3 * size, "file": None}],
-        "mems": [{**m, "image": None} for m in mems],
-        "programs": [{"name": "p0", "file": "kernels/p0.cl", "options": "-cl-std=CL3.0"}],
-        "launches": [
-            {
-                "program": "p0",
-                "kernel": "vadd",
-                "args": [{"mem": m} for m in "abc"],
-                "global": [n // 16],
-                "local": [64],
-                "family": "map",
-                "nodes": [],
-                "flops": n,
-                "bytes": 3 * size,
-                "layout": False,
-            }
-        ],
-        "golden": {"inputs": [], "outputs": []},
-        "report": {},
-    }
-    (folder / "plan.json").write_text(json.dumps(plan))
+    launch = Launch(
+        "p0",
+        "vadd",
+        [MemArgument(m) for m in "abc"],
+        [n // 16],
+        [min(64, n // 16)],
+        "map",
+        flops=n,
+        bytes=3 * size,
+    )
+    plan = Plan(
+        inputs=[Port(m, [n], "float32", m) for m in "ab"],
+        outputs=[Port("c", [n], "float32", "c")],
+        pools=[Pool("arena", 3 * 4096 * -(-size // 4096), None, "rw")],
+        mems=[Mem(m, "arena", k * 4096 * -(-size // 4096), size) for k, m in enumerate("abc")],
+        programs=[Program("p0", "kernels/p0.cl", "-cl-std=CL3.0")],
+        launches=[launch],
+        device_class="cpu",
+    )
+    (folder / "plan.json").write_text(json.dumps(plan.to_json()))
     return folder

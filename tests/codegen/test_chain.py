@@ -13,8 +13,8 @@ from ecp.codegen.queue import LINE
 from ecp.codegen.schedule import schedule_for
 from ecp.compiler import compile_graph, default_schedule
 from ecp.ir.graph import Graph
-from ecp.plan_check import check_plan
 from ecp.plan import IntArgument, MemArgument
+from ecp.plan_check import check_plan
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
@@ -73,9 +73,7 @@ def test_any_number_of_workers_again_and_again(workers: str, opencl: OpenCLDevic
     for threads in (None, 1):
         with Session(bundle, opencl, threads=threads) as session:
             assert {outputs(session, feeds) for _ in range(60)} == {want}
-            state = np.empty(
-                next(m.bytes for m in bundle.plan.mems if m.name == STATE) // 4, np.int32
-            )
+            state = np.empty(next(m.bytes for m in bundle.plan.mems if m.name == STATE) // 4, np.int32)
             session._cl.enqueue_copy(session._queue, state, session._mems[STATE])
             assert not state.any()
 

@@ -19,6 +19,7 @@ from ecp.errors import DeviceError
 from ecp.frontend.onnx import import_onnx
 from ecp.ir.graph import Graph
 from ecp.ir.interp import run
+from ecp.plan import Port
 from ecp.plan_check import check_plan
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import resolve
@@ -172,17 +173,14 @@ def test_the_declared_array_leaves_the_systems_kibibyte() -> None:
 def test_plan_is_a_valid_bundle_of_one_launch(dim: int, hidden: int) -> None:
     d = described(dim, hidden, core=158)
     parts = emit_vit_persistent(d, weights_for(d))
-    ports = {"inputs": [port("in0", (1, 3, 224, 224))], "outputs": [port("out0", (1, 1000))]}
-    check_plan({**parts.plan, **ports, "format": "ecp-bundle", "version": 1})
+    parts.plan.inputs = [Port("in0", [1, 3, 224, 224], "float32", "in0")]
+    parts.plan.outputs = [Port("out0", [1, 1000], "float32", "out0")]
+    check_plan(parts.plan)
     (launch,) = parts.plan.launches
     assert launch.global_size[0] == 132 * launch.local_size[0] and not launch.layout
     assert launch.resident_groups == 132
     assert all(m.offset % 4096 == 0 for m in parts.plan.mems)
     assert not parts.pools["weights"][:4096].any()
-
-
-def port(mem: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"name": mem, "shape": list(shape), "dtype": "float32", "mem": mem}
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from ecp.compiler import compile_graph
 from ecp.errors import BuildError, DeviceError
 from ecp.index.view import View
 from ecp.ir.graph import Graph
-from ecp.runtime import ptx
 from ecp.plan_check import check_plan
+from ecp.runtime import ptx
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.ptx import complete

@@ -81,7 +81,7 @@ def start(device: OpenCLDevice, model: str, precision: str) -> dict[str, float]:
                 }
                 row["build"] = process.head["start"]["build_ms"]
                 row["upload"] = process.head["start"]["upload_ms"]
-                process.stage({port["name"]: np.zeros(port["shape"], port["dtype"])})
+                process.stage({port.name: np.zeros(port.shape, port.dtype)})
                 row["first"] = process.execute()[0]
             command = [sys.executable, "-c", SESSION_START, str(folder), device.name]
             began = time.perf_counter()

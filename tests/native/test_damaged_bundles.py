@@ -36,9 +36,9 @@ def _drop(*path: Any) -> Callable[[Plan], None]:
 
 DAMAGES: list[tuple[Callable[[Plan], None], str]] = [
     (_set("format", to="zip"), "format is not ecp-bundle"),
-    (_set("version", to=2), "reads version 1 only"),
-    (_set("version", to=1.0), "version is not an integer"),
-    (_set("precision", to="fp8"), "precision is not fp32 or fp16"),
+    (_set("version", to=1), "reads version 2 only"),
+    (_set("version", to=2.0), "reads version 2 only"),
+    (_set("precision", to="fp8"), "precision is not one of fp32, fp16"),
     (_drop("launches"), 'has no "launches"'),
     (_set("outputs", to=[]), "outputs is empty"),
     (_set("pools", 1, "file", to="../../etc/passwd"), "not a file inside the bundle"),
@@ -57,23 +57,23 @@ DAMAGES: list[tuple[Callable[[Plan], None], str]] = [
     (_set("mems", 1, "name", to="in0"), 'repeats the name "in0"'),
     (_set("mems", 4, "image", "width", to=4), "is larger than its 48 bytes"),
     (_set("mems", 4, "image", "width", to=0), "width is not an integer from 1"),
-    (_set("mems", 4, "image", "format", to="BGRA"), "is not RGBA_F32 or RGBA_F16"),
+    (_set("mems", 4, "image", "format", to="BGRA"), "is not one of RGBA_F32, RGBA_F16"),
     (_set("mems", 0, "image", to={"width": 1, "height": 1, "format": "RGBA_F32"}), "pool without a file"),
     (_set("inputs", 0, "shape", to=[8, 17]), 'does not fit into mem "in0"'),
     (_set("inputs", 0, "shape", to=[2**31, 2**31, 2**31]), 'does not fit into mem "in0"'),
-    (_set("inputs", 0, "shape", to=[0]), "shape is not an integer from 1"),
+    (_set("inputs", 0, "shape", to=[-1]), "shape is not an integer from 0"),
     (_set("inputs", 0, "dtype", to="complex64"), "not a known type"),
     (_set("outputs", 0, "mem", to="b"), "lies in an image"),
     (_set("programs", 0, "file", to="kernels/none.cl"), "missing or too large"),
-    (_set("programs", 0, "options", to="-DX=\n"), "outside printable ASCII"),
+    (_set("programs", 0, "options", to="-DX=\n"), "build option"),
     (_set("launches", 0, "program", to="p9"), 'unknown "p9"'),
-    (_set("chain", to={"program": "p9"}), 'chain.program names the unknown "p9"'),
-    (_set("chain", to=7), "chain"),
-    (_set("launches", 0, "global", to=[]), "global is empty"),
-    (_set("launches", 0, "global", to=[1, 1, 1, 1]), "list of up to 3"),
-    (_set("launches", 0, "global", to=[8, 0]), "global is not an integer from 1"),
-    (_set("launches", 0, "local", to=[3, 4]), "does not divide global"),
-    (_set("launches", 0, "local", to=[2]), "another rank than global"),
+    (_set("groups", to=[7]), "groups[0] is not an object"),
+    (_set("chain", to=None), 'unknown field "chain"'),
+    (_set("launches", 0, "global_size", to=[]), "global_size is empty"),
+    (_set("launches", 0, "global_size", to=[1, 1, 1, 1]), "list of up to 3"),
+    (_set("launches", 0, "global_size", to=[8, 0]), "global_size is not an integer from 1"),
+    (_set("launches", 0, "local_size", to=[3, 4]), "does not divide global_size"),
+    (_set("launches", 0, "local_size", to=[2]), "another rank than global_size"),
     (_set("launches", 0, "resident_groups", to=-1), "resident_groups is not an integer"),
     (_set("launches", 0, "args", 0, to={"mem": "x9"}), 'unknown "x9"'),
     (_set("launches", 0, "args", 0, to={"mem": "in0", "i32": 1}), "not one of mem, i32, f32"),
@@ -81,7 +81,7 @@ DAMAGES: list[tuple[Callable[[Plan], None], str]] = [
     (_set("launches", 1, "args", 3, to={"f32": 1e300}), "is not a float"),
     (_set("launches", 0, "args", 3, to={"u64": 1}), "not one of mem, i32, f32"),
     (_set("golden", "inputs", 0, "name", to="z"), 'unknown "z"'),
-    (_set("golden", "outputs", 0, "file", to="golden/input0.bin"), "needs 384 bytes"),
+    (_set("golden", "outputs", 0, "file", to="golden/input0.bin"), "for two things"),
 ]
 
 
@@ -138,4 +138,4 @@ def test_python_and_cpp_accept_the_same_valid_plan(tmp_path):
     from ecp.runtime.bundle import Bundle
 
     folder: Path = make_bundle.write(tmp_path / "b")
-    assert Bundle.load(folder).plan == json.loads((folder / "plan.json").read_text())
+    assert Bundle.load(folder).plan.to_json() == json.loads((folder / "plan.json").read_text())

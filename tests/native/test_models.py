@@ -35,11 +35,11 @@ def test_runner_and_session_agree_bit_for_bit(built, where, model, precision, tm
     bundle = ecp.compile(onnx_path(model), device=device, precision=precision)
     bundle.save(tmp_path / "bundle")
     (port,) = bundle.plan.inputs
-    pixels = np.random.default_rng(1).standard_normal(port["shape"]).astype(port["dtype"])
+    pixels = np.random.default_rng(1).standard_normal(port.shape).astype(port.dtype)
     with ecp.Session(bundle, device) as session:
-        (ours,) = session.run({port["name"]: pixels}).values()
+        (ours,) = session.run({port.name: pixels}).values()
     with RunnerProcess(tmp_path / "bundle", device) as process:
-        process.stage({port["name"]: pixels})
+        process.stage({port.name: pixels})
         process.execute()
         (theirs,) = process.fetch().values()
     assert np.isfinite(ours).all() and ours.dtype == theirs.dtype

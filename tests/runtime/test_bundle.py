@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 
 from ecp.compiler import compile_graph
 from ecp.errors import BuildError, BundleError, DeviceError, InputError, UsageError
+from ecp.kernel_text import check_source
+from ecp.plan import Launch, MemArgument
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice, resolve
 from ecp.runtime.session import Session
@@ -135,3 +139,34 @@ def test_profile_names_every_launch(bundle: Bundle, cpu: OpenCLDevice) -> None:
     assert len(times) == bundle.report.launches == 5
     assert all(t.ms > 0 and t.nodes for t in times)
     assert sum(t.flops for t in times) >= 2 * bundle.report.macs
+
+
+def test_a_launch_that_does_not_fit_its_kernel_is_one_sentence(bundle: Bundle, cpu: OpenCLDevice) -> None:
+    plan = copy.deepcopy(bundle.plan)
+    plan.launches[0].args.pop()
+    with pytest.raises(BundleError, match="its kernel takes"):
+        Session(replace(bundle, plan=plan), cpu)
+    plan.launches[0].kernel = "absent"
+    with pytest.raises(BundleError, match="has no kernel 'absent'"):
+        Session(replace(bundle, plan=plan), cpu)
+
+
+def test_a_pool_that_is_wrongly_called_read_only_harms_nobody(folder: Path, cpu: OpenCLDevice) -> None:
+    kernels, weights = folder / "kernels/p0.cl", folder / "weights.bin"
+    loaded, before = Bundle.load(folder), weights.read_bytes()
+    mem = next(m for m in loaded.plan.mems if m.pool == "weights")
+    launch = Launch(
+        "p0", "spoil", [MemArgument(mem.name)], global_size=[1], local_size=None, family="x", nodes=["n"]
+    )
+    loaded.plan.launches = [launch]
+    kernels.write_text("__kernel void spoil(__global int* m0) { m0[0] = 7; }\n")
+    edit(folder, lambda p: p.update(launches=loaded.plan.to_json()["launches"]))
+    with Session(Bundle.load(folder), cpu) as session:
+        session.execute()
+    assert weights.read_bytes() == before
+
+
+def test_generated_kernels_are_within_the_rules() -> None:
+    for device_class in ("cpu", "nvidia", "adreno", "generic"):
+        for text in compile_graph(vit_block(), device_class).sources.values():
+            check_source(text, assembler=device_class == "nvidia")

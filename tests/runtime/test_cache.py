@@ -178,9 +178,7 @@ def test_schedule_found_later_is_used_and_named(model: Path, cpu: OpenCLDevice) 
     tuning.store(tuning.Entry(key, best={"unroll": 1}, complete=True))
     tuned = ecp.compile(model, cpu)
     assert not tuned.report.from_cache
-    assert (
-        tuned.plan.schedule.source == "tuned on this device" and tuned.plan.schedule.row["unroll"] == 1
-    )
+    assert tuned.plan.schedule.source == "tuned on this device" and tuned.plan.schedule.row["unroll"] == 1
     given = ecp.compile(model, cpu, schedule=replace(default_schedule(cpu), unroll=1))
     assert given.report.from_cache and given.plan.schedule.source == "given"
 
