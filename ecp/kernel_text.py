@@ -19,7 +19,7 @@ _OPTION = re.compile(
     r"|-D[A-Za-z_][A-Za-z0-9_]{0,63}(?:=[0-9]{1,9})?"
 )
 # Line ends joined by a backslash, other spellings of '#', and operators that reach the preprocessor from an expression.
-_HIDDEN = re.compile(r"\\[ \t\v\f]*[\r\n]|\?\?|%:|_Pragma|__has_|\\\Z")
+_HIDDEN = re.compile(r"\\[ \t\v\f]*[\r\n]|\?\?|%:|_Pragma|__has_include|__has_embed|\\\Z")
 _AFTER_HASH = re.compile(r"(#?)[ \t]*([A-Za-z_]*)[ \t]*([A-Za-z_]*)")
 _WORD = {"include", "include_next", "import", "embed", "line", "__include_macros", "pragma"}
 

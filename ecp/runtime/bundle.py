@@ -101,7 +101,8 @@ def _source(files: Folder, name: str, plan: Plan) -> str:
     except UnicodeDecodeError:
         raise FormError(f"{name} is not UTF-8") from None
     except FormError as error:
-        raise FormError(str(error).replace("the document", name)) from None
+        error.path = error.path or [name]
+        raise
     return text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -27,11 +26,11 @@ class Folder:
         """The whole file. Raises :class:`~ecp.typed_json.FormError`, also where it has more than ``most`` bytes."""
         with self._opened(name) as (handle, size):
             if size > most:
-                raise FormError(f"{name} has {size} bytes, more than {most}")
+                raise _refused(name, f"has {size} bytes, more than {most}")
             with os.fdopen(os.dup(handle), "rb") as stream:
                 data = stream.read(most + 1)
             if len(data) != size:
-                raise FormError(f"{name} changed while it was read")
+                raise _refused(name, "changed while it was read")
             return data
 
     def map(self, name: str, size: int) -> np.ndarray:
@@ -41,10 +40,11 @@ class Folder:
         """
         with self._opened(name) as (handle, actual):
             if actual != size:
-                raise FormError(f"{name} has {actual} bytes, the plan says {size}")
+                raise _refused(name, f"has {actual} bytes, the plan says {size}")
             if not size:
                 return np.zeros(0, np.uint8)
-            return np.frombuffer(mmap.mmap(handle, size, access=mmap.ACCESS_COPY), np.uint8)
+            with os.fdopen(os.dup(handle), "rb") as stream:
+                return np.memmap(stream, np.uint8, "c")
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[tuple[int, int]]:
@@ -57,10 +57,16 @@ class Folder:
             handles.append(os.open(parts[-1], _FLAGS, dir_fd=handles[-1]))
             found = os.fstat(handles[-1])
             if not stat.S_ISREG(found.st_mode):
-                raise FormError(f"{name} is not a regular file in the bundle")
+                raise _refused(name, "is not a regular file in the bundle")
             yield handles[-1], found.st_size
         except OSError as error:
-            raise FormError(f"{name} is not a regular file in the bundle: {error.strerror}") from None
+            raise _refused(name, f"is not a regular file in the bundle: {error.strerror}") from None
         finally:
             for handle in handles:
                 os.close(handle)
+
+
+def _refused(name: str, what: str) -> FormError:
+    error = FormError(what)
+    error.path.append(name)
+    return error

@@ -55,7 +55,7 @@ std::string_view word_at(std::string_view text, std::size_t& at) {
 
 // Line ends joined by a backslash, other spellings of '#', operators that reach the preprocessor from an expression.
 std::optional<std::string> hidden(const std::string& text) {
-  for (const char* one : {"??", "%:", "_Pragma", "__has_"}) {
+  for (const char* one : {"??", "%:", "_Pragma", "__has_include", "__has_embed"}) {
     if (const std::size_t at = text.find(one); at != std::string::npos) {
       return std::string("holds '") + one + "'" + in_line(text, at);
     }
