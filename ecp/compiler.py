@@ -186,27 +186,20 @@ def _compiled(graph: Graph, device_class: str, options: CompileOptions) -> Bundl
 
 def _lower(graph: Graph, options: CompileOptions) -> Lowered:
     """Plan, kernel sources and memory pools of a graph as launches, joined to one where the row asks for it."""
-    from ecp.codegen.chain import chain
-    from ecp.codegen.chain_gpu import chain_gpu
     from ecp.codegen.lower import lower
     from ecp.passes.canonicalize import canonicalize
     from ecp.passes.fuse import fuse as fuse_pass
     from ecp.passes.storage import place
 
-    row, groups = options.schedule, options.persistent_groups
+    row = options.schedule
     assert row is not None
     canonical = canonicalize(graph)
     fused = fuse_pass(canonical, fuse=options.fuse, eliminate=options.eliminate)
     placed = place(fused, half=options.precision == "fp16", layout_choice=options.layout_choice)
-    lowered = lower(
+    return lower(
         canonical, placed, row, options.precision,
-        share_memory=options.memory_plan, arithmetic=options.arithmetic,
+        share_memory=options.memory_plan, arithmetic=options.arithmetic, resident_groups=options.persistent_groups,
     )  # fmt: skip
-    if row.chain:
-        return chain(*lowered, row.workers)
-    if row.ptx >= 9 and groups:
-        return chain_gpu(*lowered, groups)
-    return lowered
 
 
 def _report(graph: Graph, plan: Plan) -> Report:

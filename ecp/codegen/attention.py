@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil, prod
 
-from ecp.codegen.attention_parts import Segment, Values, scalar_stream, segments
+from ecp.codegen.attention_parts import Segment, Values, own_blocks, scalar_stream, segments
 from ecp.codegen.attention_rows import emit_rows, suits
+from ecp.codegen.core.kernel import Kernel, Launch, global_id
 from ecp.codegen.functions import exp
-from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.schedule import Schedule
@@ -32,18 +32,15 @@ def emit_attention(env: Env, schedule: Schedule, node: Node) -> Launch:
     if schedule.cpu and all(suits(p, schedule) for p in parts):
         return emit_rows(env, schedule, parts)
     kernel = Kernel("attention", schedule.attributes)
-    kernel.emit("int block = get_global_id(0);")
+    kernel.declare("int", block=global_id())
     batch = prod(parts[0].batch)
     if batch > 1:
-        kernel.emit("const int head = get_global_id(1);")
+        kernel.declare("const int", head=global_id(1))
     blocks = 0
-    for index, part in enumerate(parts):
+    for part in parts:
         vec, count = _query_block(part, schedule)
         tiles = ceil(part.queries / (vec * count))
-        test = f"if (block < {tiles})" if index == 0 else f"else if (block < {blocks + tiles})"
-        with kernel.block(test if len(parts) > 1 else ""):
-            if blocks:
-                kernel.emit(f"block -= {blocks};")
+        with own_blocks(kernel, blocks, tiles, len(parts) > 1):
             _Block(env, schedule, kernel, part, vec, count).emit()
         blocks += tiles
         kernel.flops += 2 * prod(part.batch) * part.queries * part.keys * (part.dim + part.dim_v)
@@ -103,7 +100,7 @@ class _Block:
             width //= 2
         width = width if width >= 4 else 1
         reader = Reader(self.env, k, width)
-        with k.block(f"for (int i = 0; i < {qb}; ++i)"):
+        with k.loop("i", qb):
             if p.queries >= qb:
                 row = self.start + var("i", qb)
             else:
@@ -125,10 +122,10 @@ class _Block:
         for f in range(self.count):
             k.emit(f"{self.f} top{f} = -INFINITY;")
         if full:
-            with k.block(f"for (int kt = 0; kt < {full}; ++kt)"):
+            with k.loop("kt", full):
                 self._score_tile(head, var("kt", full) * tile, tile)
         if rest:
-            with k.block(""):
+            with k.scope():
                 self._score_tile(head, wrap(full * tile), rest)
         if not self.short_chain:
             self._apply_chain()
@@ -141,8 +138,7 @@ class _Block:
             return lambda r, d: r.read(p.scores.inputs[1], [*head, d, first + j])
 
         keys = [scalar_stream(self.env, k, f"k{j}", key(j), p.dim) for j in range(tile)]
-        k.emit(f"#pragma unroll {self.s.unroll}")
-        with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
+        with k.loop("d", p.dim, unroll=self.s.unroll):
             for f in range(self.count):
                 k.emit(f"const {self.f} q{f} = {self._load('qt', f'd*{self.count}+{f}')};")
             for j in range(tile):
@@ -164,7 +160,7 @@ class _Block:
     def _apply_chain(self) -> None:
         """A long chain (position bias, mask) runs in a loop of its own, so that its code appears once."""
         k = self.k
-        with k.block(f"for (int j = 0; j < {self.p.keys}; ++j)"):
+        with k.loop("j", self.p.keys):
             reader = Reader(self.env, k, self.vec)
             for f in range(self.count):
                 at = f"j*{self.count}+{f}"
@@ -180,7 +176,7 @@ class _Block:
         k, e = self.k, exp(self.k, self.f)
         for f in range(self.count):
             k.emit(f"{self.f} total{f} = 0.0f;")
-        with k.block(f"for (int j = 0; j < {self.p.keys}; ++j)"):
+        with k.loop("j", self.p.keys):
             for f in range(self.count):
                 at = f"j*{self.count}+{f}"
                 k.emit(f"const {self.f} e{f} = {e}({self._load('st', at)} - top{f});")
@@ -198,7 +194,7 @@ class _Block:
         tile = self.s.attention_k
         while p.dim_v % tile:
             tile -= 1
-        with k.block(f"for (int dt = 0; dt < {p.dim_v // tile}; ++dt)"):
+        with k.loop("dt", p.dim_v // tile):
             first = var("dt", p.dim_v // tile) * tile
             self._zero("o", tile)
 
@@ -206,8 +202,7 @@ class _Block:
                 return lambda r, j: r.read(p.product.inputs[1], [*head, j, first + d])
 
             streams = [scalar_stream(self.env, k, f"v{d}", component(d), p.keys) for d in range(tile)]
-            k.emit(f"#pragma unroll {self.s.unroll}")
-            with k.block(f"for (int j = 0; j < {p.keys}; ++j)"):
+            with k.loop("j", p.keys, unroll=self.s.unroll):
                 for f in range(self.count):
                     k.emit(f"const {self.f} p{f} = {self._load('st', f'j*{self.count}+{f}')};")
                 for d in range(tile):
@@ -232,7 +227,7 @@ class _Block:
                 break
         limit = min(qb, p.queries)
         skip = "first - start" if p.queries % qb and p.queries > qb else "0"
-        with k.block(f"for (int i = {skip}; i < {limit}; ++i)"):
+        with k.loop("i", limit, first=skip):
             row = self.start + var("i", limit)
             reader = Reader(self.env, k, width)
             if width > 1:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from ecp.codegen.attention_mma_gpu import emit_attention_mma
-from ecp.codegen.attention_parts import Segment, segments
+from ecp.codegen.attention_parts import Segment, own_blocks, segments
+from ecp.codegen.core.kernel import Kernel, Launch, group_id, local_id
+from ecp.codegen.core.statements import Form, If, Statement, Text
 from ecp.codegen.functions import exp
-from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS
-from ecp.codegen.product_gpu import BARRIER
 from ecp.codegen.ptx_gpu import reduce_team
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.reader_gpu import GpuReader
@@ -105,19 +105,16 @@ def emit_attention_gpu(env: Env, schedule: Schedule, node: Node) -> Launch:
     shapes = [shape_of(p, schedule) for p in parts]
     items = shapes[0].items
     kernel = Kernel("attention", f"__attribute__((reqd_work_group_size({items},1,1)))")
-    kernel.emit(f"__local float4 mem[{max(s.vectors for s in shapes)}];")
-    kernel.emit("const int lid = get_local_id(0);")
-    kernel.emit("int block = get_group_id(0);")
+    kernel.local_array("float4", mem=max(s.vectors for s in shapes))
+    kernel.declare("const int", lid=local_id())
+    kernel.declare("int", block=group_id())
     heads = prod(parts[0].batch)
     if heads > 1:
-        kernel.emit("const int head = get_group_id(1);")
+        kernel.declare("const int", head=group_id(1))
     blocks = 0
-    for index, (part, shape) in enumerate(zip(parts, shapes)):
+    for part, shape in zip(parts, shapes):
         count = ceil(part.queries / shape.bq)
-        test = f"if (block < {count})" if index == 0 else f"else if (block < {blocks + count})"
-        with kernel.block(test if len(parts) > 1 else ""):
-            if blocks:
-                kernel.emit(f"block -= {blocks};")
+        with own_blocks(kernel, blocks, count, len(parts) > 1):
             _Block(env, schedule, kernel, part, shape).emit()
         blocks += count
         kernel.flops += 2 * heads * part.queries * part.keys * (part.dim + part.dim_v)
@@ -176,16 +173,16 @@ class _Block:
         tiles = ceil(p.keys / t.bk)
         self._declare()
         self._bring("0")
-        with k.block(f"for (int kt = 0; kt < {tiles}; ++kt)"):
+        with k.loop("kt", tiles):
             self._put()
-            k.emit(BARRIER)
-            with k.block(f"if (kt + 1 < {tiles})"):
+            k.barrier()
+            with k.when(f"kt + 1 < {tiles}"):
                 self._bring("(kt + 1)")
             self._scores()
-            k.emit(BARRIER)
+            k.barrier()
             self._softmax()
             self._weigh()
-            k.emit(BARRIER)
+            k.barrier()
         self._store()
 
     def _carve(self) -> None:
@@ -199,14 +196,12 @@ class _Block:
         k.emit(f"__local float* peaks = (__local float*)(mem + {at});")
         k.emit(f"__local float* sums = peaks + {t.items};")
         k.emit(f"__local float* top = sums + {t.items}, *total = top + {t.bq}, *shrink = total + {t.bq};")
-        with k.block(f"if (lid < {t.bq})"):
+        with k.when(f"lid < {t.bq}"):
             k.emit(f"top[lid] = {LOWEST}; total[lid] = 0.0f;")
 
-    def _each(self, grid: _Grid, line: str) -> None:
-        self.k.emit(f"#pragma unroll {grid.rows}")
-        with self.k.block(f"for (int i = 0; i < {grid.rows}; ++i)"):
-            self.k.emit(f"#pragma unroll {grid.columns}")
-            self.k.emit(f"for (int v = 0; v < {grid.columns}; ++v) {{ {line} }}")
+    def _each(self, grid: _Grid, line: str | Statement) -> None:
+        with self.k.loop("i", grid.rows, unroll=grid.rows):
+            self.k.each("v", grid.columns, line, form=Form.BRACES, unroll=grid.columns)
 
     def _vector(self, read: Callable[[Reader, Expr], str], dim: int) -> str:
         """Components ``4*c .. 4*c+3`` of a row, zeros past ``dim``."""
@@ -223,7 +218,7 @@ class _Block:
     def _bring_queries(self) -> None:
         p, k, t = self.p, self.k, self.t
         shape = self.env.graph.types[p.scores.inputs[0]].shape
-        with k.block(f"for (int e = lid; e < {t.bq * t.d4}; e += {t.items})"):
+        with k.loop("e", t.bq * t.d4, first="lid", step=t.items):
             k.emit(f"const int i = e/{t.d4}, c = e%{t.d4}, row = min(block*{t.bq} + i, {p.queries - 1});")
             row = var("row", p.queries) if p.queries > 1 else wrap(0)
             head = broadcast(self.batch, shape[:-2])
@@ -236,9 +231,8 @@ class _Block:
         self.k.emit(f"float4 rk[{self.each_k}], rv[{self.each_v}];")
 
     def _share(self, each: int, count: int) -> AbstractContextManager[None]:
-        guard = f" if (lid + j*{self.t.items} < {count})" if count % self.t.items else ""
-        self.k.emit(f"#pragma unroll {each}")
-        return self.k.block(f"for (int j = 0; j < {each}; ++j){guard}")
+        guard = f"lid + j*{self.t.items} < {count}" if count % self.t.items else ""
+        return self.k.loop("j", each, guard=guard, unroll=each)
 
     def _bring(self, kt: str) -> None:
         """Memory to registers: keys and values of tile ``kt``; those past the last repeat it."""
@@ -274,27 +268,21 @@ class _Block:
     def _scores(self) -> None:
         """Products of a tile of queries and keys, their element-wise chain, into local memory."""
         p, k, t, g = self.p, self.k, self.t, self.scores
-        with k.block(""):
+        with k.scope():
             k.emit(f"const int tx = lid%{g.across}, ty = lid/{g.across};")
             k.emit(f"float s[{g.rows}][{g.columns}];")
             self._each(g, "s[i][v] = 0.0f;")
-            k.emit("#pragma unroll 4")
-            with k.block(f"for (int c = 0; c < {t.d4}; ++c)"):
+            with k.loop("c", t.d4, unroll=4):
                 k.emit(f"float4 a[{g.rows}], b[{g.columns}];")
-                k.emit(f"#pragma unroll {g.rows}")
                 row = f"min(ty + i*{g.down}, {t.bq - 1})" if g.idle else f"ty + i*{g.down}"
-                k.emit(f"for (int i = 0; i < {g.rows}; ++i) a[i] = lq[({row})*{t.pitch_q} + c];")
-                k.emit(f"#pragma unroll {g.columns}")
-                k.emit(
-                    f"for (int v = 0; v < {g.columns}; ++v) b[v] = lk[(tx + v*{g.across})*{t.pitch_q} + c];"
-                )
+                k.each("i", g.rows, f"a[i] = lq[({row})*{t.pitch_q} + c];", unroll=g.rows)
+                at = f"lk[(tx + v*{g.across})*{t.pitch_q} + c]"
+                k.each("v", g.columns, f"b[v] = {at};", unroll=g.columns)
                 terms = " ".join(f"s[i][v] = fma(a[i].s{j}, b[v].s{j}, s[i][v]);" for j in range(4))
                 self._each(g, terms)
-            k.emit(f"#pragma unroll {g.rows}")
-            with k.block(f"for (int i = 0; i < {g.rows}; ++i)"):
+            with k.loop("i", g.rows, unroll=g.rows):
                 k.emit(f"const int r = ty + i*{g.down}, query = min(block*{t.bq} + r, {p.queries - 1});")
-                k.emit(f"#pragma unroll {g.columns}")
-                with k.block(f"for (int v = 0; v < {g.columns}; ++v)"):
+                with k.loop("v", g.columns, unroll=g.columns):
                     k.emit(
                         f"const int c = tx + v*{g.across}, at = kt*{t.bk} + c, key = min(at, {p.keys - 1});"
                     )
@@ -303,8 +291,8 @@ class _Block:
                     reader = GpuReader(self.env, k)
                     text, _ = forward(reader, p.chain, p.scores.output, "s[i][v]", [*self.batch, query, key])
                     value = f"at < {p.keys} ? {text} : {LOWEST}" if p.keys % t.bk else text
-                    guard = f"if (r < {t.bq}) " if g.idle else ""
-                    k.emit(f"{guard}((__local float*)lp)[r*{4 * t.pitch_p} + c] = {value};")
+                    store = f"((__local float*)lp)[r*{4 * t.pitch_p} + c] = {value};"
+                    k.do_when(f"r < {t.bq}", store) if g.idle else k.emit(store)
 
     def _softmax(self) -> None:
         """Exponentials of the tile in place; a query's running maximum and sum; how far its output shrinks."""
@@ -312,12 +300,11 @@ class _Block:
         per = ceil(t.bk / t.team)
         mine = f"p + j*{t.team} < {t.bk}" if t.bk % t.team else ""
         e = exp(k, "float")
-        with k.block(""):
+        with k.scope():
             k.emit(f"const int r = lid/{t.team}, p = lid%{t.team};")
             k.emit(f"__local float* row = (__local float*)lp + r*{4 * t.pitch_p} + p;")
             k.emit(f"float x[{per}], peak = top[r];")
-            k.emit(f"#pragma unroll {per}")
-            with k.block(f"for (int j = 0; j < {per}; ++j)"):
+            with k.loop("j", per, unroll=per):
                 text = f"row[j*{t.team}]"
                 k.emit(f"x[j] = {f'{mine} ? {text} : {LOWEST}' if mine else text};")
                 k.emit("peak = fmax(peak, x[j]);")
@@ -325,50 +312,44 @@ class _Block:
                 reduce_team(k, "peak", t.team, "fmax({}, {})")
             else:
                 k.emit("peaks[lid] = peak;")
-                k.emit(BARRIER)
-                k.emit(f"for (int q = 0; q < {t.team}; ++q) peak = fmax(peak, peaks[r*{t.team} + q]);")
+                k.barrier()
+                k.each("q", t.team, f"peak = fmax(peak, peaks[r*{t.team} + q]);")
             # Finite, so that a tile whose keys are all masked out leaves no NaN behind.
             k.emit("const float base = fmax(peak, -FLT_MAX);")
             k.emit("float sum = 0.0f;")
-            k.emit(f"#pragma unroll {per}")
-            with k.block(f"for (int j = 0; j < {per}; ++j)"):
+            with k.loop("j", per, unroll=per):
                 k.emit(f"const float y = {e}(x[j] - base);")
-                with k.block(f"if ({mine})" if mine else ""):
+                with k.when(f"{mine}" if mine else ""):
                     k.emit(f"sum += y; row[j*{t.team}] = y;")
             if self.shuffles:
                 reduce_team(k, "sum", t.team, "({} + {})")
             else:
                 k.emit("sums[lid] = sum;")
-                k.emit(BARRIER)
-            with k.block("if (p == 0)"):
+                k.barrier()
+            with k.when("p == 0"):
                 k.emit(f"const float keep = {e}(fmax(top[r], -FLT_MAX) - base);")
                 if not self.shuffles:
-                    k.emit(f"for (int q = 1; q < {t.team}; ++q) sum += sums[lid + q];")
+                    k.each("q", t.team, "sum += sums[lid + q];", first=1)
                 k.emit("total[r] = fma(total[r], keep, sum); shrink[r] = keep; top[r] = peak;")
-            k.emit(BARRIER)
+            k.barrier()
 
     def _weigh(self) -> None:
         """The tile's values, weighted, onto the output so far; each set of work-items takes its part of the keys."""
         k, t, g = self.k, self.t, self.values
-        with k.block(""):
+        with k.scope():
             self._place()
             row = f"min(ty + i*{g.down}, {t.bq - 1})" if g.idle else f"ty + i*{g.down}"
             column = f"min(tx + v*{g.across}, {t.v4 - 1})" if t.v4 % g.across else f"tx + v*{g.across}"
             self._each(g, f"o[i][v] *= shrink[{row}];")
             part = t.bk // 4 // self.sets
-            k.emit("#pragma unroll 4")
-            with k.block(f"for (int c = set*{part}; c < (set + 1)*{part}; ++c)"):
+            with k.loop("c", f"(set + 1)*{part}", first=f"set*{part}", unroll=4):
                 k.emit(f"float4 a[{g.rows}];")
-                k.emit(f"#pragma unroll {g.rows}")
-                k.emit(f"for (int i = 0; i < {g.rows}; ++i) a[i] = lp[({row})*{t.pitch_p} + c];")
+                k.each("i", g.rows, f"a[i] = lp[({row})*{t.pitch_p} + c];", unroll=g.rows)
                 for j in range(4):
-                    k.emit(f"#pragma unroll {g.columns}")
-                    with k.block(f"for (int v = 0; v < {g.columns}; ++v)"):
+                    with k.loop("v", g.columns, unroll=g.columns):
                         k.emit(f"const float4 b = lv[(c*4 + {j})*{t.v4} + {column}];")
-                        k.emit(f"#pragma unroll {g.rows}")
-                        k.emit(
-                            f"for (int i = 0; i < {g.rows}; ++i) o[i][v] = fma((float4)(a[i].s{j}), b, o[i][v]);"
-                        )
+                        weighed = f"o[i][v] = fma((float4)(a[i].s{j}), b, o[i][v]);"
+                        k.each("i", g.rows, weighed, unroll=g.rows)
 
     def _place(self) -> None:
         """This work-item in the grid of outputs."""
@@ -380,16 +361,17 @@ class _Block:
         """The sets' outputs meet in local memory; neighbours store neighbouring components."""
         p, k, t, g = self.p, self.k, self.t, self.values
         size = t.bq * t.v4
-        with k.block(""):
+        with k.scope():
             self._place()
             place = f"set*{size} + (ty + i*{g.down})*{t.v4} + tx + v*{g.across}"
             rows = f"ty + i*{g.down} < {t.bq}" if g.idle else "1"
             columns = f"tx + v*{g.across} < {t.v4}" if t.v4 % g.across else "1"
-            self._each(g, f"if ({rows} && {columns}) mem[{place}] = o[i][v];")
-        k.emit(BARRIER)
-        with k.block(f"for (int e = lid; e < {size}; e += {t.items})"):
+            store = Text((f"mem[{place}] = o[i][v];",))
+            self._each(g, If(f"{rows} && {columns}", (store,), form=Form.LINE))
+        k.barrier()
+        with k.loop("e", size, first="lid", step=t.items):
             k.emit(f"const int r = e/{t.v4}, c = e%{t.v4}, query = block*{t.bq} + r;")
-            with k.block(f"if (query < {p.queries})" if p.queries % t.bq else ""):
+            with k.when(f"query < {p.queries}" if p.queries % t.bq else ""):
                 # A query whose keys are all masked out has no average: NaN, as it must.
                 k.emit(f"const float scale = top[r] == {LOWEST} ? NAN : 1.0f / total[r];")
                 parts = " + ".join(f"mem[e + {i * size}]" if i else "mem[e]" for i in range(self.sets))
@@ -403,7 +385,7 @@ class _Block:
             self._out(GpuReader(self.env, k, 4), "sum", [row, var("c", p.dim_v // 4) * 4 + lane(4)])
             return
         for j in range(4):
-            with k.block(f"if (c*4 + {j} < {p.dim_v})"):
+            with k.when(f"c*4 + {j} < {p.dim_v}"):
                 k.emit(f"const int n = c*4 + {j};")
                 column = var("n", p.dim_v) if p.dim_v > 1 else wrap(0)
                 self._out(GpuReader(self.env, k), f"sum.s{j}", [row, column])

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import ceil, prod
 
-from ecp.codegen.attention_parts import Segment, Values
-from ecp.codegen.kernel import Kernel, Launch
-from ecp.codegen.product_gpu import BARRIER
+from ecp.codegen.attention_parts import Segment, Values, own_blocks
+from ecp.codegen.core.kernel import Kernel, Launch, group_id, local_id
+from ecp.codegen.core.statements import Form
 from ecp.codegen.ptx_gpu import COPY, EXP2, PACK, QUAD, SHUFFLE, TENSOR, PointerReader, plain, reduce_team
 from ecp.codegen.reader import Env, lane
 from ecp.codegen.reader_gpu import GpuReader
@@ -134,20 +134,17 @@ def emit_attention_mma(env: Env, schedule: Schedule, parts: list[Segment]) -> La
     ):
         kernel.helper(name, text)
     size = max(s.local_bytes for s in shapes) // 16
-    kernel.emit(f"__local float4 mem[{size}] __attribute__((aligned(128)));")
+    kernel.local_array("float4", mem=size, aligned=128)
     kernel.emit("const uint base = (uint)(size_t)mem;")
-    kernel.emit("const int lid = get_local_id(0), lane = lid & 31, warp = lid >> 5;")
-    kernel.emit("int block = get_group_id(0);")
+    kernel.declare("const int", lid=local_id(), lane="lid & 31", warp="lid >> 5")
+    kernel.declare("int", block=group_id())
     heads = prod(parts[0].batch)
     if heads > 1:
-        kernel.emit("const int head = get_group_id(1);")
+        kernel.declare("const int", head=group_id(1))
     blocks = 0
-    for index, (part, shape) in enumerate(zip(parts, shapes)):
+    for part, shape in zip(parts, shapes):
         count = ceil(part.queries / shape.queries)
-        test = f"if (block < {count})" if index == 0 else f"else if (block < {blocks + count})"
-        with kernel.block(test if len(parts) > 1 else ""):
-            if blocks:
-                kernel.emit(f"block -= {blocks};")
+        with own_blocks(kernel, blocks, count, len(parts) > 1):
             _Block(env, kernel, part, shape).emit()
         blocks += count
         kernel.flops += 2 * heads * part.queries * part.keys * (part.dim + part.dim_v)
@@ -204,17 +201,17 @@ class _Block:
         self._ask_queries()
         ahead = max(1, t.stages - 1) if t.stages < self.tiles else t.stages
         for s in range(ahead):
-            with k.block(""):
+            with k.scope():
                 self._ask(str(s))
             k.emit("ECP_COMMIT();")
-        with k.block(f"for (int kt = 0; kt < {self.tiles}; ++kt)"):
+        with k.loop("kt", self.tiles):
             k.emit(f"ECP_WAIT({ahead - 1});")
-            k.emit(BARRIER)
+            k.barrier()
             if ahead < self.tiles and t.stages > 1:
-                with k.block(f"if (kt + {ahead} < {self.tiles})"):
+                with k.when(f"kt + {ahead} < {self.tiles}"):
                     self._ask(f"(kt + {ahead})")
             k.emit("ECP_COMMIT();")
-            with k.block(f"if (first + warp*16 < {self.p.queries})" if self.idle else ""):
+            with k.when(f"first + warp*16 < {self.p.queries}" if self.idle else ""):
                 k.emit(
                     f"const uint sk = base + {t.queries * t.pitch}u + (uint)(kt%{t.stages})*{t.stage_bytes}u;"
                 )
@@ -222,26 +219,25 @@ class _Block:
                 self._softmax()
                 self._weigh()
             if t.stages == 1 and self.tiles > 1:  # one tile in local memory: the next may only come now
-                k.emit(BARRIER)
-                with k.block(f"if (kt + 1 < {self.tiles})"):
+                k.barrier()
+                with k.when(f"kt + 1 < {self.tiles}"):
                     self._ask("(kt + 1)")
                 k.emit("ECP_COMMIT();")
-        with k.block(f"if (first + warp*16 < {self.p.queries})" if self.idle else ""):
+        with k.when(f"first + warp*16 < {self.p.queries}" if self.idle else ""):
             self._store()
 
     def _each(self, count: int, line: str, guard: str = "") -> None:
-        self.k.emit(f"#pragma unroll {count}")
-        self.k.emit(f"for (int f = 0; f < {count}; ++f) {guard}{{ {line} }}")
+        self.k.each("f", count, line, guard=guard, unroll=count, form=Form.BRACES)
 
     def _there(self, name: str, width: int) -> str:
         """A guard of step ``name`` through a tile's keys, ``width`` at a time: the last tile may have fewer."""
         steps = ceil(self.last / width)
         short = steps < self.t.bk // width
-        return f"if (kt < {self.tiles - 1} || {name} < {steps}) " if short else ""
+        return f"kt < {self.tiles - 1} || {name} < {steps}" if short else ""
 
     def _ask_queries(self) -> None:
         k, t, p = self.k, self.t, self.p
-        with k.block(f"for (int e = lid; e < {t.queries * self.runs}; e += {32 * t.warps})"):
+        with k.loop("e", t.queries * self.runs, first="lid", step=32 * t.warps):
             k.emit(f"const int i = e/{self.runs}, c = e%{self.runs}, row = min(first + i, {p.queries - 1});")
             at = self.query_at(PointerReader(self.env, k, 8))
             size = f"first + i < {p.queries} ? 16 : 0" if self.idle else "16"
@@ -252,9 +248,8 @@ class _Block:
         k, t, p = self.k, self.t, self.p
         count, items = t.bk * self.runs, 32 * t.warps
         k.emit(f"const uint to = base + {t.queries * t.pitch}u + (uint)({tile}%{t.stages})*{t.stage_bytes}u;")
-        k.emit(f"#pragma unroll {ceil(count / items)}")
-        guard = f" if (lid + j*{items} < {count})" if count % items else ""
-        with k.block(f"for (int j = 0; j < {ceil(count / items)}; ++j){guard}"):
+        each, guard = ceil(count / items), f"lid + j*{items} < {count}" if count % items else ""
+        with k.loop("j", each, guard=guard, unroll=each):
             k.emit(f"const int e = lid + j*{items}, i = e/{self.runs}, c = e%{self.runs};")
             k.emit(f"const int at = {tile}*{t.bk} + i, row = min(at, {p.keys - 1});")
             size = f"at < {p.keys} ? 16 : 0" if p.keys % t.bk else "16"
@@ -263,13 +258,12 @@ class _Block:
                 k.emit(f"ecp_copy16(to + {begin} + i*{t.pitch} + c*16, {address}, {size});")
 
     def _unrolled(self, name: str, count: int, guard: str = "") -> AbstractContextManager[None]:
-        self.k.emit(f"#pragma unroll {count}")
-        return self.k.block(f"for (int {name} = 0; {name} < {count}; ++{name}) {guard}".rstrip())
+        return self.k.loop(name, count, guard=guard, unroll=count)
 
     def _scores(self) -> None:
         """Products of 16 queries and a tile of keys, then their element-wise chain."""
         k, t, p = self.k, self.t, self.p
-        with k.block("if (kt == 0)"):
+        with k.when("kt == 0"):
             at = f"base + (warp*16 + (lane & 15))*{t.pitch} + (lane >> 4)*16 + f*32"
             self._each(self.fragments, f"ECP_LDM4(qf[f], {at});")
         k.emit(f"float s[{t.bk // 8}][4];")
@@ -288,9 +282,9 @@ class _Block:
                 place = var("query", p.queries), var("key", p.keys)
                 k.emit(f"s[j][e] = {self.values.chained(GpuReader(self.env, k), 's[j][e]', *place)};")
         if self.last % 8:
-            with k.block(f"if (kt == {self.tiles - 1})"), self._unrolled("e", 4):
+            with k.when(f"kt == {self.tiles - 1}"), self._unrolled("e", 4):
                 column = self.last // 8
-                k.emit(f"if ((lane & 3)*2 + (e & 1) >= {self.last % 8}) s[{column}][e] = {LOWEST};")
+                k.do_when(f"(lane & 3)*2 + (e & 1) >= {self.last % 8}", f"s[{column}][e] = {LOWEST};")
 
     def _softmax(self) -> None:
         """Exponentials in place; the running maximum and this lane's sum of two rows; the output shrinks."""
@@ -342,7 +336,7 @@ class _Block:
         k.emit("const int query = mine + (lane & 1)*8;")
         with self._unrolled("f", n):
             k.emit("ecp_quad(o[f], lane);")
-            with k.block(f"if (query < {p.queries})"):
+            with k.when(f"query < {p.queries}"):
                 k.emit("const int c = f*2 + ((lane >> 1) & 1);")
                 k.emit("const float4 out = (float4)(o[f][0], o[f][1], o[f][2], o[f][3]);")
                 at = [var("query", p.queries), var("c", p.dim // 4) * 4 + lane(4)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, prod
 
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward
 from ecp.index.expr import Expr, Var, var, wrap
@@ -112,6 +113,16 @@ class Values:
         """Epilogue and store of an element (or vector) of the output."""
         result, at = forward(reader, self.p.tail, self.p.product.output, text, coords)
         reader.store(self.p.value, at, result)
+
+
+@contextmanager
+def own_blocks(kernel: Kernel, first: int, count: int, several: bool) -> Iterator[None]:
+    """Code of the segment whose blocks are ``count`` from ``first``, of ``several``; ``block`` counts from there."""
+    test = f"block < {first + count}" if several else ""
+    with kernel.otherwise(test) if several and first else kernel.when(test):
+        if first:
+            kernel.emit(f"block -= {first};")
+        yield
 
 
 def scalar_stream(

@@ -17,8 +17,9 @@ from math import ceil, prod
 import numpy as np
 
 from ecp.codegen.attention_parts import Segment, Values, scalar_stream
+from ecp.codegen.core.kernel import Kernel, Launch
+from ecp.codegen.core.statements import Form, Statement
 from ecp.codegen.functions import exp
-from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.queue import shares
 from ecp.codegen.reader import Env, Reader, lane
@@ -56,7 +57,7 @@ def emit_rows(env: Env, schedule: Schedule, parts: list[Segment]) -> Launch:
         kernel.emit(f"const int head = unit / {splits}, split = unit % {splits};")
         kernel.emit(f"float st[{max(c.rows * c.pitch for c in code)}] __attribute__((aligned(64)));")
         for c in code:
-            with kernel.block("if (have != head)" if len(code) == 1 else ""):
+            with kernel.when("have != head" if len(code) == 1 else ""):
                 if len(code) == 1:
                     kernel.emit("have = head;")
                 c.pack_keys()
@@ -127,23 +128,22 @@ class _Rows:
         self.here: list[_Row] = []
 
     def emit(self, splits: int) -> None:
-        """The query tiles of one split. Runs of the same text share it: how many keys they see is a value."""
+        """The query tiles of one split. Runs of the same code share it: how many keys they see is a value."""
         k, runs = self.k, self._runs()
         first, end = (f"{self.tiles}*{at}/{splits}" for at in ("split", "(split+1)"))
-        with k.block(f"for (int tile = {first}; tile < {end}; ++tile)"):
+        with k.loop("tile", end, first=first):
             k.emit(f"const int start = {self._start()};")
             for name in ("keys", "wide", "narrow"):
                 k.emit(f"const int {name} = {_by_run(runs, name)};")
-            codes: dict[str, list[_Run]] = {}
+            codes: dict[tuple[Statement, ...], list[_Run]] = {}
             for run in runs:
-                lines = k.apart(partial(self._tile, run))
-                codes.setdefault("\n".join(lines), []).append(run)
+                codes.setdefault(k.apart(partial(self._tile, run)), []).append(run)
             ordered = sorted(codes.items(), key=lambda item: sum(r.end - r.begin for r in item[1]))
-            for number, (text, where) in enumerate(ordered):
+            for number, (code, where) in enumerate(ordered):
                 last = number == len(ordered) - 1
-                test = " || ".join(f"tile >= {r.begin} && tile < {r.end}" for r in where)
-                with k.block(("else " if number else "") + ("" if last else f"if ({test})")):
-                    k.scopes[-1].lines.append(text)
+                test = "" if last else " || ".join(f"tile >= {r.begin} && tile < {r.end}" for r in where)
+                with k.otherwise(test) if number else k.when(test):
+                    k.add(*code)
 
     def _start(self) -> str:
         """First query of ``tile``: behind the one lower tile, all lie nearer."""
@@ -203,7 +203,7 @@ class _Rows:
         whole = p.dim % vec == 0
         reader = Reader(self.env, k, vec if whole else 1)
         clamp = p.keys % vec != 0
-        with k.block(f"for (int kb = 0; kb < {self.key_vectors}; ++kb)"):
+        with k.loop("kb", self.key_vectors):
 
             def key(i: int | str) -> Expr:
                 if not clamp:
@@ -212,14 +212,14 @@ class _Rows:
                 return var(name, p.keys)
 
             if not whole:
-                with k.block(f"for (int i = 0; i < {vec}; ++i)"):
+                with k.loop("i", vec):
                     at = key("i")
-                    with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
+                    with k.loop("d", p.dim):
                         text = reader.read(p.scores.inputs[1], [*head, var("d", p.dim), at])
                         k.emit(f"kt[d*{self.pitch} + kb*{vec} + i] = {text};")
                 return
             keys = [key(i) for i in range(vec)]
-            with k.block(f"for (int db = 0; db < {p.dim // vec}; ++db)"):
+            with k.loop("db", p.dim // vec):
                 d = var("db", p.dim // vec) * vec + lane(vec)
                 rows = [reader.read(p.scores.inputs[1], [*head, d, at]) for at in keys]
                 to = f"kt + db*{vec * self.pitch} + kb*{vec}"
@@ -232,9 +232,9 @@ class _Rows:
         most = self.key_vectors
         for begin in range(0, total, rows):
             covered = range(begin, min(begin + rows, total))
-            with k.block("for (int g = 0; g < wide; ++g)"):
+            with k.loop("g", "wide"):
                 self._score_tile(covered, run.size + 1, var("g", most // (run.size + 1) + 1) * (run.size + 1))
-            with k.block("for (int g = 0; g < narrow; ++g)"):
+            with k.loop("g", "narrow"):
                 first = var("wide", most + 1) * (run.size + 1) + var("g", most // run.size + 1) * run.size
                 self._score_tile(covered, run.size, first)
 
@@ -245,8 +245,7 @@ class _Rows:
         query = {i: self._query(i) for i in rows}
         reader = Reader(self.env, k, vec)
         k.emit(f"const float* key = kt + {reader.index(first * vec)};")
-        k.emit(f"#pragma unroll {self.unroll}")
-        with k.block(f"for (int d = 0; d < {p.dim}; ++d)"):
+        with k.loop("d", p.dim, unroll=self.unroll):
             for v in range(size):
                 k.emit(f"const {self.f} y{v} = vload{vec}({v}, key + d*{self.pitch});")
             for i in rows:
@@ -274,7 +273,7 @@ class _Rows:
         k, vec = self.k, self.vec
         full, rest = divmod(self.run.keys, vec)
         if full:
-            with k.block(f"for (int j = 0; j < {full}; ++j)"):
+            with k.loop("j", full):
                 reader = Reader(self.env, k, vec)
                 for i in range(len(self.here)):
                     at = f"st + {i * self.pitch} + j*{vec}"
@@ -283,9 +282,9 @@ class _Rows:
                     text = self.here[i].values.chained(reader, raw, self.here[i].at, key)
                     k.emit(f"vstore{vec}({text}, 0, {at});")
         if rest:
-            with k.block(f"for (int i = 0; i < {len(self.here)}; ++i)"):
+            with k.loop("i", len(self.here)):
                 k.emit(f"float* tail = st + i*{self.pitch} + {full * vec};")
-                with k.block(f"for (int j = 0; j < {rest}; ++j)"):
+                with k.loop("j", rest):
                     reader = Reader(self.env, k)
                     row, key = self.here[0].at + var("i", len(self.here)), wrap(full * vec) + var("j", rest)
                     k.emit(f"tail[j] = {self.values[0].chained(reader, 'tail[j]', row, key)};")
@@ -302,33 +301,34 @@ class _Rows:
         sees = [row.keys for row in self.here]
         mixed = len(set(sees)) > 1
         k.emit(f"float scale[{rows}];")
-        with k.block(f"for (int i = 0; i < {rows}; ++i)"):
+        with k.loop("i", rows):
             k.emit(f"float* row = st + i*{self.pitch};")
             k.emit(
                 f"const int seen = {f'i < {sees.index(sees[-1])} ? {sees[0]} : {sees[-1]}' if mixed else 'keys'};"
             )
             k.emit(f"const int full = seen / {vec};")
             k.emit(f"{f} top = -INFINITY, total = 0.0f;")
-            k.emit(f"for (int j = 0; j < full; ++j) top = {larger('top', f'vload{vec}(j, row)')};")
+            k.each("j", "full", f"top = {larger('top', f'vload{vec}(j, row)')};")
             ragged = any(part.keys % vec for part in self.parts)
             if ragged:
                 k.emit(f"const int{vec} inside = {lanes} < (int{vec})(seen - full*{vec});")
-                with k.block(f"if (full*{vec} < seen)"):
+                with k.when(f"full*{vec} < seen"):
                     tail = k.define(f, f"select(({f})(-INFINITY), vload{vec}(full, row), inside)")
                     k.emit(f"top = {larger('top', tail)};")
             k.emit(f"const float peak = {horizontal(k, 'top', vec, 'max')};")
-            with k.block("for (int j = 0; j < full; ++j)"):
+            with k.loop("j", "full"):
                 k.emit(f"const {f} e = {e}(vload{vec}(j, row) - peak);")
                 k.emit("total += e;")
                 k.emit(f"vstore{vec}(e, j, row);")
             if ragged:
-                with k.block(f"if (full*{vec} < seen)"):
+                with k.when(f"full*{vec} < seen"):
                     weight = k.define(f, f"select(({f})(0.0f), {e}(vload{vec}(full, row) - peak), inside)")
                     k.emit(f"total += {weight};")
                     k.emit(f"vstore{vec}({weight}, full, row);")
             if mixed:
-                k.emit(f"for (int j = (seen + {vec - 1})/{vec}; j < {ceil(sees[0] / vec)}; ++j)")
-                k.emit(f"  vstore{vec}(({f})(0.0f), j, row);")
+                zero = f"vstore{vec}(({f})(0.0f), j, row);"
+                first = f"(seen + {vec - 1})/{vec}"
+                k.each("j", ceil(sees[0] / vec), zero, first=first, form=Form.BELOW)
             k.emit(f"scale[i] = 1.0f / {horizontal(k, 'total', vec, '+')};")
 
     def _weighted_sum(self) -> None:
@@ -337,12 +337,11 @@ class _Rows:
         groups = p.dim_v // (self.dv * vec)
         outer = self.values[0].outer()
         head = broadcast(outer, self.env.graph.types[p.product.inputs[1]].shape[:-2])
-        with k.block(f"for (int dg = 0; dg < {groups}; ++dg)" if groups > 1 else ""):
+        with k.loop("dg", groups) if groups > 1 else k.scope():
             first = var("dg", groups) * (self.dv * vec) if groups > 1 else wrap(0)
             for i in range(len(self.here)):
                 k.emit(f"{self.f} " + ", ".join(f"o{i}_{v} = 0.0f" for v in range(self.dv)) + ";")
-            k.emit(f"#pragma unroll {self.unroll}")
-            with k.block("for (int j = 0; j < keys; ++j)"):
+            with k.loop("j", "keys", unroll=self.unroll):
                 reader = Reader(self.env, k, vec)
                 for v in range(self.dv):
                     at = first + v * vec + lane(vec)

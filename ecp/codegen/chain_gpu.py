@@ -3,7 +3,7 @@
 A launch costs the device 5 us and the host 7 (H200), a barrier between all work-groups of the device 1. Here one
 work-group a multiprocessor stays: it takes every ``groups``-th work-group of the present launch, and meets the others
 before the next. Launches of small work-groups run as teams side by side, each with its own hardware barrier and local
-memory. Code of a launch is the kernel's own body as a function, once per distinct kernel; so both ways of running a
+memory. A launch is the kernel's own statements as a function, once per distinct kernel; so both ways of running a
 plan give the same bits, and the single launches stay for the profiler.
 
 Every work-group must be resident, or those that are wait forever: the compiler's registers always fit ``WIDTH``
@@ -12,19 +12,20 @@ work-items, local memory is counted here, and nothing else may hold the device's
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
-import numpy as np
+from ecp import plan as plans
+from ecp.codegen.chain import STATE, Joined, joined_launch
+from ecp.codegen.core import printer
+from ecp.codegen.core.kernel import Launch
+from ecp.codegen.core.statements import Function, GridWait, Id, LocalArray, WorkItem, walk
+from ecp.codegen.pools import Memory
+from ecp.codegen.ptx_gpu import whole_halves
+from ecp.plan import Group
 
-from ecp.codegen.chain import STATE, _add_state
-from ecp.codegen.wgmma_gpu import FENCE, MEET
-from ecp.plan import Group, Launch, MemArgument, Plan
-
-FILE = "kernels/chain.cl"
 # Local memory of a multiprocessor that one work-group may take (compute capability 9.0).
 LOCAL_BYTES = 226 << 10
 # Pointers that a kernel may be given (4352 bytes of parameters).
@@ -33,10 +34,8 @@ MOST_ARGUMENTS = 500
 WIDTH = 256
 # Operations a launch, on average, from which launches on their own are faster (see ecp/PERFORMANCE.md).
 MOST_WORK = 64_000_000
-_KERNEL = re.compile(r"__kernel ([^\n]*)\nvoid (\w+)\(([^\n]*)\)\n\{\n(.*?)\n\}\n", re.DOTALL)
-_LOCAL = re.compile(
-    r"^( *)__local (float4?) ((?:\w+\[\d+\](?:, )?)+)(?: __attribute__\(\(aligned\(128\)\)\))?;$", re.M
-)
+# Bytes of what local arrays are made of.
+_BYTES = {"float": 4, "float4": 16}
 _HEAD = """#define ECP_TEAM(id, n) asm volatile("bar.sync %0," #n ";" :: "r"(id) : "memory")
 void ecp_all(volatile __global uint* state, uint target, int id) {
   barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
@@ -69,56 +68,89 @@ MEET_LATE = """
 
 
 class _Unfit(Exception):
-    """A plan that no chain can stand for."""
+    """Launches that no chain can stand for."""
 
 
-def chain_gpu(
-    plan: Plan, sources: dict[str, str], pools: dict[str, np.ndarray], groups: int
-) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
-    """Plan, sources and pools with a group that stands for all launches; as given where none can.
+@dataclass(frozen=True)
+class _Stage(printer.Dialect):
+    """A function of its place in the grid, for a team of ``items`` (0: any work-item) of a group of ``width``.
+
+    Local arrays are pieces, at ``offsets`` of 16 bytes, of the team's local memory. ``late``: the launch waits itself
+    for the one before it.
+    """
+
+    items: int
+    width: int
+    late: bool
+    offsets: dict[str, int]
+
+    def number(self, item: WorkItem) -> str:
+        """A parameter of the function, or what follows from them."""
+        if item.id is Id.LOCAL:
+            if item.axis:
+                raise _Unfit
+            return "ecp_item"
+        if item == WorkItem(Id.GLOBAL, 0) and self.items:
+            return f"(ecp_g0*{self.items} + ecp_item)"
+        return f"ecp_g{item.axis}"
+
+    def local(self, arrays: LocalArray) -> list[str]:
+        """Pointers into the team's local memory."""
+        t = f"__local {arrays.ctype}*"
+        return [f"{t} {name} = ({t})(ecp_local + {self.offsets[name]});" for name, _ in arrays.arrays]
+
+    def barrier(self) -> str:
+        """The team's own."""
+        return f"ECP_TEAM(ecp_bar, {self.items or self.width});"
+
+    def grid_wait(self, wait: GridWait) -> str:
+        """Until all work-groups are done with the launch before."""
+        if not self.late:
+            return super().grid_wait(wait)
+        meet = f"ecp_wait(ecp_state, ecp_target, ecp_item); ECP_TEAM(ecp_bar, {self.items});"
+        return f"{meet} {wait.then}".rstrip()
+
+
+def _local_memory(function: Function) -> tuple[dict[str, int], int]:
+    """(offsets of the local arrays in units of 16 bytes, bytes of all)."""
+    offsets, size = {}, 0
+    for statement in walk(function.body):
+        if isinstance(statement, LocalArray):
+            if statement.ctype not in _BYTES:
+                raise _Unfit
+            for name, count in statement.arrays:
+                offsets[name] = size // 16
+                size += -(-count * _BYTES[statement.ctype] // 128) * 128
+    return offsets, size
+
+
+def chain_gpu(launches: Sequence[Launch], memory: Memory, groups: int) -> Joined | None:
+    """Launches that stand for all others, with their counters in ``memory``; None where there can be none.
 
     Launches of much work are not chained: registers for all kernels at once cost more than launches do. But products
     by ``wgmma`` that follow each other, with the normalisations between them, need the same registers: each such run
     of launches becomes a group. ``groups``: multiprocessors of the device.
     """
-    (program,) = plan.programs
-    launches, source = plan.launches, sources[program.file]
     if len(launches) < 2:
-        return plan, sources, pools
+        return None
     work = sum(launch.flops for launch in launches)
     try:
         if work <= MOST_WORK * len(launches):
-            maker = _Chain(plan, launches, source, groups, WIDTH)
-            whole = maker.launch("chain", launches)
-            text = maker.text({"chain": maker.kernel("chain")})
-            return _with(plan, sources, pools, text, [Group(0, len(launches), whole)])
-        runs = _runs(launches)
-        if runs:
-            return _with(plan, sources, pools, *_grouped(plan, source, groups, runs))
+            maker = _Chain(launches, memory, groups, WIDTH)
+            text = _text(launches, maker.functions, {"chain": maker.kernel("chain")})
+            joined = Joined(text, [Group(0, len(launches), maker.launch("chain"))])
+        else:
+            found = _grouped(launches, memory, groups)
+            if found is None:
+                return None
+            joined = found
     except _Unfit:
-        pass
-    return plan, sources, pools
+        return None
+    memory.reserve(STATE, 4)
+    return joined
 
 
-def _with(
-    plan: Plan,
-    sources: dict[str, str],
-    pools: dict[str, np.ndarray],
-    text: str,
-    grouped: list[Group],
-) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
-    """The parts of a bundle with the program ``text``, its counters in memory, and the groups it computes."""
-    plan = copy.deepcopy(plan)
-    state = _add_state(plan, 4)
-    zeros = np.zeros(state.bytes, np.uint8)
-    pools = {**pools, "static": np.concatenate([pools["static"], zeros]) if "static" in pools else zeros}
-    plan.mems.append(state)
-    plan.programs.append(replace(plan.programs[0], name="chain", file=FILE))
-    plan.groups = grouped
-    return plan, {**sources, FILE: text}, pools
-
-
-def _runs(launches: list[Launch]) -> list[range]:
+def _runs(launches: Sequence[Launch]) -> list[range]:
     """Two or more launches that follow each other: products by ``wgmma``, normalisations, launches of little work.
 
     Attention stays apart: beside the products it spilt registers, and all of the model as one launch was not faster.
@@ -136,70 +168,59 @@ def _runs(launches: list[Launch]) -> list[range]:
     return found
 
 
-def _grouped(plan: Plan, source: str, groups: int, runs: list[range]) -> tuple[str, list[Group]]:
-    """(program, groups of the runs). Runs that differ in their buffers alone share a kernel."""
+def _grouped(launches: Sequence[Launch], memory: Memory, groups: int) -> Joined | None:
+    """Launches that stand for the runs. Runs that differ in their buffers alone share a kernel."""
     functions: dict[str, str] = {}
     kernels: dict[str, str] = {}
-    made = []
-    for run in runs:
-        launches = plan.launches[run.start : run.stop]
-        width = max(prod(launch.local_size or [WIDTH]) for launch in launches)
-        maker = _Chain(plan, launches, source, groups, width, late=True)
+    made: list[Group] = []
+    for run in _runs(launches):
+        own = launches[run.start : run.stop]
+        width = max(prod(launch.local_size or [WIDTH]) for launch in own)
+        maker = _Chain(own, memory, groups, width, late=True)
         name = f"stretch_{hashlib.sha256(maker.kernel('stretch').encode()).hexdigest()[:10]}"
         kernels[name] = maker.kernel(name)
         functions |= maker.functions
-        launch = replace(maker.launch(name, launches), resident_groups=groups)
+        launch = replace(maker.launch(name), resident_groups=groups)
         made.append(Group(run.start, len(run), launch))
-    maker.functions = functions
-    return maker.text(kernels), made
+    return Joined(_text(launches, functions, kernels, _HALVES), made) if made else None
+
+
+def _text(
+    launches: Sequence[Launch], functions: dict[str, str], kernels: dict[str, str], more: str = ""
+) -> str:
+    """The program of ``kernels``."""
+    all_ = list({launch.kernel.name: launch.kernel for launch in launches}.values())
+    if any(p.image for function in all_ for p in function.parameters):
+        raise _Unfit
+    rest = whole_halves(all_) + printer.definitions(all_) + "\n" * len(all_)
+    return f"{rest}\n{_HEAD}{more}\n{''.join(functions.values())}\n{''.join(kernels.values())}"
 
 
 class _Chain:
     """Text of a chain; ``places``: a mem's name by its place (mems of one place share a buffer)."""
 
     def __init__(
-        self,
-        plan: Plan,
-        launches: list[Launch],
-        source: str,
-        groups: int,
-        width: int,
-        late: bool = False,
+        self, launches: Sequence[Launch], memory: Memory, groups: int, width: int, late: bool = False
     ):
-        self.launches, self.source, self.groups, self.width = launches, source, groups, width
+        self.launches, self.memory, self.groups, self.width = launches, memory, groups, width
         self.late = late  # every launch waits for the one before it itself, not all work-groups between them
-        self.mems = {mem.name: mem for mem in plan.mems}
-        self.kernels = {m[2]: m for m in _KERNEL.finditer(source)}
-        self.items = {launch.kernel: prod(launch.local_size or [0]) for launch in self.launches}
+        self.kernels = {launch.kernel.name: launch.kernel for launch in launches}
+        self.items = {launch.kernel.name: prod(launch.local_size or [0]) for launch in launches}
         if max(self.items.values()) > width:
             raise _Unfit
         self.places: dict[tuple[str, int], str] = {}
-        self.local = 0
-        self.sizes: dict[str, int] = {}  # local bytes of a team
+        self.sizes = {name: _local_memory(kernel)[1] for name, kernel in self.kernels.items()}
+        self.local = max(size * self._teams(name) for name, size in self.sizes.items())
         self.used = list(self.items)
         self.functions = {name: self._function(name) for name in self.used}
-        self.stages = "\n".join(self._stage(i, self.used) for i in range(len(self.launches)))
-        if len(self.places) > MOST_ARGUMENTS or self.local > LOCAL_BYTES or "image2d" in source:
+        self.stages = "\n".join(self._stage(i) for i in range(len(self.launches)))
+        if len(self.places) > MOST_ARGUMENTS or self.local > LOCAL_BYTES:
             raise _Unfit
 
-    def launch(self, kernel: str, launches: list[Launch]) -> Launch:
+    def launch(self, kernel: str) -> plans.Launch:
         """What the plan says of the chain."""
-        return Launch(
-            program="chain",
-            kernel=kernel,
-            args=[MemArgument(STATE), *(MemArgument(name) for name in self.places.values())],
-            global_size=[self.groups * self.width],
-            local_size=[self.width],
-            family="chain",
-            flops=sum(launch.flops for launch in launches),
-            bytes=sum(launch.bytes for launch in launches),
-        )
-
-    def text(self, kernels: dict[str, str]) -> str:
-        """The program of ``kernels``."""
-        rest = _KERNEL.sub("", self.source)
-        head = f"{_HEAD}{_HALVES}" if self.late else _HEAD
-        return f"{rest}\n{head}\n{''.join(self.functions.values())}\n{''.join(kernels.values())}"
+        args, items = [STATE, *self.places.values()], self.groups * self.width
+        return joined_launch(kernel, args, self.launches, items, self.width)
 
     def kernel(self, name: str) -> str:
         """The kernel that walks through the launches."""
@@ -235,56 +256,35 @@ void {name}(__global uint* state, {bases})
 }}
 """
 
-    def _stage(self, index: int, used: list[str]) -> str:
+    def _stage(self, index: int) -> str:
         launch = self.launches[index]
         counts = [*launch.global_size, 1, 1][:3]
         local = [*(launch.local_size or [1]), 1, 1][:3]
         counts = [-(-n // w) for n, w in zip(counts, local)]
         pointers = []
-        for i, argument in enumerate(launch.args):
-            assert isinstance(argument, MemArgument)
-            mem = self.mems[argument.mem]
+        for i, buffer in enumerate(launch.args):
+            mem = self.memory.mems[buffer]
             place = (mem.pool, mem.offset)
-            self.places.setdefault(place, argument.mem)
+            self.places.setdefault(place, mem.name)
             pointers.append(f"p{i} = b{list(self.places).index(place)};")
+        kind = self.used.index(launch.kernel.name)
         return (
-            f"      case {index}: kind = {used.index(launch.kernel)}; total = {prod(counts)}; n0 = {counts[0]};"
+            f"      case {index}: kind = {kind}; total = {prod(counts)}; n0 = {counts[0]};"
             f" n1 = {counts[1]}; {' '.join(pointers)} break;"
         )
 
     def _function(self, name: str) -> str:
-        """The kernel as a function of its place in the grid; local arrays are pieces of the team's local memory."""
-        if name not in self.kernels:
+        """The kernel as a function of its place in the grid."""
+        kernel, items = self.kernels[name], self.items[name]
+        if items % 32:
             raise _Unfit
-        _, _, parameters, body = self.kernels[name].groups()
-        items, size = self.items[name], 0
-
-        def carve(m: re.Match[str]) -> str:
-            nonlocal size
-            lines = []
-            for array, count in re.findall(r"(\w+)\[(\d+)\]", m[3]):
-                lines.append(f"{m[1]}__local {m[2]}* {array} = (__local {m[2]}*)(ecp_local + {size // 16});")
-                size += -(-int(count) * (16 if m[2] == "float4" else 4) // 128) * 128
-            return "\n".join(lines)
-
-        body = _LOCAL.sub(carve, body)
-        body = body.replace("barrier(CLK_LOCAL_MEM_FENCE);", f"ECP_TEAM(ecp_bar, {items or self.width});")
-        body = body.replace("get_local_id(0)", "ecp_item")
-        if items:
-            body = body.replace("get_global_id(0)", f"(ecp_g0*{items} + ecp_item)")
-        body = re.sub(r"get_(?:group|global)_id\(([012])\)", r"ecp_g\1", body)
+        stage = _Stage(items, self.width, self.late, _local_memory(kernel)[0])
         own = "const int ecp_item, const int ecp_bar, __local float4* ecp_local"
         if self.late:
             own += ", volatile __global uint* ecp_state, const uint ecp_target"
-            body = body.replace(
-                MEET, f"ecp_wait(ecp_state, ecp_target, ecp_item); ECP_TEAM(ecp_bar, {items}); {FENCE}"
-            )
-        if re.search(r"get_\w+\(|barrier\(|__local \w+ \w+\[", body) or items % 32:
-            raise _Unfit
-        self.sizes[name] = size
-        self.local = max(self.local, size * self._teams(name))
         grid = "const int ecp_g0, const int ecp_g1, const int ecp_g2"
-        return f"void {name}({own}, {grid}, {parameters})\n{{\n{body}\n}}\n"
+        body = printer.body(kernel.body, stage)
+        return f"void {name}({own}, {grid}, {printer.parameters(kernel)})\n{{\n{body}\n}}\n"
 
     def _teams(self, name: str) -> int:
         """Teams of one group that work on this kernel side by side: 15 hardware barriers, local memory."""
@@ -293,9 +293,8 @@ void {name}(__global uint* state, {bases})
 
     def _kind(self, number: int, name: str) -> str:
         """One kernel's work-groups, or its work-items where it has no groups."""
-        parameters, items = self.kernels[name][3], self.items[name]
-        kinds = [p.rsplit(" ", 1)[0].removesuffix(" restrict") for p in parameters.split(", ")]
-        pointers = ", ".join(f"({kind})p{i}" for i, kind in enumerate(kinds))
+        kernel, items = self.kernels[name], self.items[name]
+        pointers = ", ".join(f"({printer.pointer(p)})p{i}" for i, p in enumerate(kernel.parameters))
         place = "const int rest = item/n0, g0 = item - rest*n0, g2 = rest/n1, g1 = rest - g2*n1;"
         state = ", state, target" if self.late else ""
         meet = "" if not self.late else "ecp_wait(state, target, id); barrier(CLK_LOCAL_MEM_FENCE);"
@@ -307,7 +306,8 @@ void {name}(__global uint* state, {bases})
         }}
         break;"""
         teams, stride = self._teams(name), self.sizes[name] // 16
-        if self.late and MEET in self.kernels[name][4]:  # waits itself, if it has work
+        waits = any(isinstance(statement, GridWait) for statement in walk(kernel.body))
+        if self.late and waits:  # itself, if it has work
             meet = "if (group >= total) ecp_wait(state, target, id);"
         return f"""      case {number}: {{ {meet}
         const int team = id/{items};

@@ -19,10 +19,11 @@ import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.conv_cut import Cut, Geometry, Source, cut, find_source
+from ecp.codegen.core.kernel import Kernel, Launch, global_id
+from ecp.codegen.core.statements import For, Form, Text
 from ecp.codegen.depthwise_cpu import depthwise
 from ecp.codegen.epilogue_cpu import Epilogue
 from ecp.codegen.hints import DISTANCE, PREFETCH
-from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.matmul_cpu import emit_matmul
 from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
@@ -66,7 +67,7 @@ class _Windows:
     def emit(self) -> Launch:
         """The launch."""
         c, t, k = self.c, self.cut, self.kernel
-        k.emit("const int item = get_global_id(0);")
+        k.declare("const int", item=global_id())
         k.emit(f"const int block = item % {t.blocks};")
         k.emit(f"const int column = item / {t.blocks} % {t.columns};")
         if self.groups > 1:
@@ -76,8 +77,8 @@ class _Windows:
         if t.strip:
             self._copy_strip()
         last = f"min((column + 1)*{t.panels}, {self.panels})"
-        columns = f"int panel = column*{t.panels}; panel < {last}; ++panel"
-        with k.block(f"for ({columns})"), k.block(f"for (int at = 0; at < count; at += {t.mr})"):
+        panels = k.loop("panel", last, first=f"column*{t.panels}")
+        with panels, k.loop("at", "count", step=t.mr):
             self._tile()
         k.flops = c.flops
         return k.finish((t.blocks * t.columns * self.groups, 1, 1), (1, 1, 1))
@@ -108,18 +109,17 @@ class _Windows:
         )
         ctype = "float" if s.dtype == "float32" else "half"
         k.emit(f"float strip[{channels * high * wide}] __attribute__((aligned(64)));")
-        with k.block(f"for (int r = 0; r < {channels * high}; ++r)"):
+        with k.loop("r", channels * high):
             k.emit(f"float* to = strip + r*{wide};")
-            k.emit(f"for (int x = 0; x < {wide // 16}; ++x) vstore16((float16)(0.0f), x, to);")
+            k.each("x", wide // 16, "vstore16((float16)(0.0f), x, to);")
             k.emit(f"const int y = top*{g.strides[0]} - {pad_y} + r % {high};")
-            with k.block(f"if ((uint)y < {height}u)"):
+            with k.when(f"(uint)y < {height}u"):
                 offset = f"{s.base} + {image} * {s.image} + r / {high} * {s.channel} + y*{s.row}"
                 k.emit(f"const __global {ctype}* from = {data} + ({offset});")
                 k.emit("int x = 0;")
-                k.emit(
-                    f"for (; x + 16 <= {inner}; x += 16) vstore16({load}(0, from + x), 0, to + {pad_x} + x);"
-                )
-                k.emit(f"for (; x < {inner}; ++x) to[{pad_x} + x] = {one};")
+                copy = Text((f"vstore16({load}(0, from + x), 0, to + {pad_x} + x);",))
+                k.add(For("x", "", f"x + 16 <= {inner}", 16, (copy,), form=Form.LINE))
+                k.each("x", inner, f"to[{pad_x} + x] = {one};", first="")
 
     def _tile(self) -> None:
         t, k = self.cut, self.kernel
@@ -131,9 +131,9 @@ class _Windows:
             self._ask_tail()
         if t.ahead:
             # Weights come from beyond L2 with the first tile only; the others do not pay for asking.
-            with k.block(f"if ({'tile' if t.ahead == 'panels' else 'at'} == 0)"):
+            with k.when(f"{'tile' if t.ahead == 'panels' else 'at'} == 0"):
                 self._reduce(self._ask(t.nr, t.width))
-            with k.block("else"):
+            with k.otherwise():
                 self._reduce(self._ask(ceil(self.rate / t.vec), self.rate) if self.rate else "")
         else:
             self._reduce("")
@@ -145,8 +145,7 @@ class _Windows:
         step = 1 if self.g.last else self.g.dilations[1]
         with ExitStack() as loops:
             self._runs(loops)
-            k.emit("#pragma unroll" if run <= 8 else f"#pragma unroll {self.s.unroll}")
-            with k.block(f"for (int kk = 0; kk < {run}; ++kk)"):
+            with k.loop("kk", run, unroll=True if run <= 8 else self.s.unroll):
                 if t.input:
                     k.emit(f"PREFETCH(a0 + {t.mr * self.g.per_in} + kk*{t.mr});")
                 if ask:
@@ -232,7 +231,7 @@ class _Windows:
             dtype = self.env.buffers[buffer].dtype
             if dtype != "float32" or not address.depends_on(m) or address.coefficient(within) != 1:
                 continue
-            with k.block(f"for (int i = 0; i < min({t.mr}, count - at); ++i)"):
+            with k.loop("i", f"min({t.mr}, count - at)"):
                 k.emit("const int m = first + at + i;")
                 at = Reader(self.env, k).index(address.substitute({within: 0}))
                 k.emit(f"const __global float* q = {k.argument(buffer, dtype)} + ({at});")
@@ -243,8 +242,7 @@ class _Windows:
         t, k, g = self.cut, self.kernel, self.g
         names = [name for name, _ in self._run_loops()]
         for name, extent in self._run_loops():
-            k.emit("#pragma unroll 1")
-            loops.enter_context(k.block(f"for (int {name} = 0; {name} < {extent}; ++{name})"))
+            loops.enter_context(k.loop(name, extent, unroll=1))
         _, channel, row, pixel = self._pitches()
         (dy, dx) = g.dilations
         pitch = {"kc": channel, "ky": dy * row, "kx": dx * pixel}
@@ -270,7 +268,7 @@ class _Windows:
         c, t, k = self.c, self.cut, self.kernel
         k.emit(f"float acc[{t.mr * t.width}] __attribute__((aligned(64)));")
         self.tile.store("acc")
-        with k.block(f"for (int i = 0; i < min({t.mr}, count - at); ++i)"):
+        with k.loop("i", f"min({t.mr}, count - at)"):
             k.emit("const int m = first + at + i;")
             m = var("m", c.m)
             Epilogue(self.env, k, c, self.batch, t.nr, t.vec).row(m)

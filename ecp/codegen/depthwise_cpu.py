@@ -16,7 +16,7 @@ import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.conv_cut import Geometry
-from ecp.codegen.kernel import C_STORAGE, Kernel, Launch
+from ecp.codegen.core.kernel import C_STORAGE, Kernel, Launch, global_id
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.codegen.schedule import Schedule
@@ -110,16 +110,16 @@ class _Depthwise:
     def emit(self) -> Launch:
         """The launch."""
         c, g, k = self.c, self.g, self.kernel
-        k.emit("const int item = get_global_id(0);")
+        k.declare("const int", item=global_id())
         k.emit(f"const int group = item % {self.groups}, image = item / {self.groups * self.strips};")
         k.emit(f"const int strip = item / {self.groups} % {self.strips};")
         last = f"{self.vectors}*(group + 1)/{self.groups}"
-        with k.block(f"for (int v = {self.vectors}*group/{self.groups}; v < {last}; ++v)"):
+        with k.loop("v", last, first=f"{self.vectors}*group/{self.groups}"):
             if self.channels % self.vec:
                 k.emit(f"const int c = min(v*{self.vec}, {self.channels - self.vec});")
             self._filters()
-            rows = f"int y = strip*{self.rows}; y < min((strip + 1)*{self.rows}, {g.out[2]}); ++y"
-            with k.block(f"for ({rows})"):
+            bottom = f"min((strip + 1)*{self.rows}, {g.out[2]})"
+            with k.loop("y", bottom, first=f"strip*{self.rows}"):
                 self._row()
         k.flops = c.flops
         return k.finish((self.groups * self.strips * g.out[0], 1, 1), (1, 1, 1))
@@ -151,9 +151,9 @@ class _Depthwise:
         place = f"{Reader(self.env, k).index(s.place)} + image*{s.image} + top*{s.row}"
         k.emit(f"const __global {C_STORAGE[s.dtype]}* from = {pointer} + ({place});")
         for block in _blocks(g):
-            loop = f"for (int b = 0; b < {block.repeat}; ++b)" if block.repeat > 1 else ""
-            with k.block(loop):
-                k.emit(f"const int x0 = {block.start}{f' + b*{block.count}' if loop else ''};")
+            several = block.repeat > 1
+            with k.loop("b", block.repeat) if several else k.scope():
+                k.emit(f"const int x0 = {block.start}{f' + b*{block.count}' if several else ''};")
                 self._block(block)
 
     def _block(self, block: _Block) -> None:
@@ -161,7 +161,7 @@ class _Depthwise:
         g, k, s = self.g, self.kernel, self.source
         sums = ", ".join(f"s{i} = bias" for i in range(block.count))
         k.emit(f"float{self.vec} {sums};")
-        with k.block("for (int ky = low; ky < high; ++ky)"):
+        with k.loop("ky", "high", first="low"):
             k.emit(
                 f"const int at = ky*{g.dilations[0] * s.row} + (x0*{g.strides[1]} - {g.pads[1]})*{s.pixel};"
             )
@@ -177,7 +177,7 @@ class _Depthwise:
         k.emit(f"float acc[{block.count * self.vec}] __attribute__((aligned(64)));")
         for i in range(block.count):
             k.emit(f"vstore{self.vec}(s{i}, {i}, acc);")
-        with k.block(f"for (int i = 0; i < {block.count}; ++i)"):
+        with k.loop("i", block.count):
             self._epilogue()
 
     def _input(self, column: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
 from ecp.codegen.reader import Env, Reader, forward, lane
 from ecp.index.expr import Expr, var, wrap
 
@@ -28,12 +28,12 @@ class Epilogue:
     def row(self, m: Expr) -> None:
         """Finish and store row ``m``, as a loop over its vectors: short code builds fast."""
         c, k, width = self.c, self.kernel, self.nr * self.vec
-        with k.block(f"for (int v = 0; v < {self.nr}; ++v)"):
+        with k.loop("v", self.nr):
             first = var("panel", ceil(c.n / width)) * width + var("v", self.nr) * self.vec
             if c.n % width == 0:
                 self._vector(m, first)
             elif c.n % self.vec == 0:
-                with k.block(f"if (panel*{width} + v*{self.vec} < {c.n})"):
+                with k.when(f"panel*{width} + v*{self.vec} < {c.n}"):
                     self._inside(m)
             else:
                 self._edge(m, first)
@@ -55,10 +55,10 @@ class Epilogue:
         c, k, vec = self.c, self.kernel, self.vec
         start = Reader(self.env, k).index(first)
         if c.n >= vec:
-            with k.block(f"if ({start} + {vec} <= {c.n})"):
+            with k.when(f"{start} + {vec} <= {c.n}"):
                 self._inside(m)
         # A panel may have more vectors than there are columns.
-        with k.block(f"{'else ' if c.n >= vec else ''}if ({start} < {c.n})"):
+        with k.otherwise(f"{start} < {c.n}") if c.n >= vec else k.when(f"{start} < {c.n}"):
             at = c.n // vec * vec
             for width in (8, 4, 1):
                 while at + width <= c.n and width < vec:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from ecp.codegen.kernel import C_STORAGE, Kernel, Launch
+from ecp.codegen.core.kernel import C_STORAGE, Kernel, Launch, global_id
 from ecp.codegen.map import pick_width, storage_order
 from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.schedule import Schedule
@@ -82,13 +82,13 @@ def emit_long_norm(env: Env, schedule: Schedule, node: Node, anchor: Node) -> La
     workers = min(schedule.workers, MOST_WORKERS)
     share = -(-total // workers)
     data = kernel.argument(source.buffer, dtype)
-    kernel.emit("const int item = get_global_id(0);")
-    with kernel.block(f"for (int row = 0; row < {rows}; ++row)"):
+    kernel.declare("const int", item=global_id())
+    with kernel.loop("row", rows):
         start = f"{data} + {source.view.offset} + row*{count}"
         kernel.emit(f"const float2 found = {helper}({start}, {count});")
         kernel.emit("const float mean = found.x;")
         kernel.emit(f"const float rstd = 1.0f / sqrt(found.y + {float(anchor.attrs['epsilon'])!r}f);")
-        with kernel.block(f"for (int q = item*{share}; q < min((item + 1)*{share}, {total}); ++q)"):
+        with kernel.loop("q", f"min((item + 1)*{share}, {total})", first=f"item*{share}"):
             coords = _coordinates(shape, order, rows, width)
             reader = _Normalised(env, kernel, width, anchor)
             reader.store(value, coords, reader.compute(env.made[value], value, coords))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.core.kernel import Kernel, Launch, global_id
 from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.schedule import Schedule
 from ecp.index.expr import Expr, var
@@ -48,12 +48,12 @@ def emit_map(env: Env, schedule: Schedule, node: Node) -> Launch:
     total = prod(shape) // width
     chunk = max(1, -(-total // 64)) if schedule.cpu else 1
     items = -(-total // chunk)
-    kernel.emit("const int item = get_global_id(0);")
+    kernel.declare("const int", item=global_id())
     if chunk > 1:
-        with kernel.block(f"for (int q = item*{chunk}; q < min((item+1)*{chunk}, {total}); ++q)"):
+        with kernel.loop("q", f"min((item+1)*{chunk}, {total})", first=f"item*{chunk}"):
             _element(env, reader, value, order, shape, width, var("q", total))
     else:
-        kernel.emit(f"if (item >= {total}) return;")
+        kernel.do_when(f"item >= {total}", "return;")
         _element(env, reader, value, order, shape, width, var("item", total))
     kernel.flops = prod(shape) * sum(1 for n in body.nodes)
     return kernel.finish(*work_size(schedule, items))

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from math import ceil, prod
 
 from ecp.codegen.contraction import Contraction
+from ecp.codegen.core.kernel import Kernel, Launch, global_id
 from ecp.codegen.epilogue_cpu import Epilogue
 from ecp.codegen.hints import PREFETCH
-from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.packing import packed_buffer
 from ecp.codegen.probe import AddressProbe
 from ecp.codegen.queue import queue, shares
@@ -70,7 +70,7 @@ class _Product:
         batch = prod(c.batch)
         queued = self.s.cpu and batch == 1 and t.units > 1
         if batch > 1:
-            k.emit("const int batch = get_global_id(2);")
+            k.declare("const int", batch=global_id(2))
         self.batch = self._batch_vars()
         self.rows = PackedRows(self.env, k, c, t, self.batch)
         if self.pack:
@@ -82,7 +82,7 @@ class _Product:
             with (shares if t.own_rows else queue)(self.env, k, t.units, workers):
                 self._unit()
         else:
-            k.emit("const int unit = get_global_id(0);")
+            k.declare("const int", unit=global_id())
             self._unit()
         k.flops = c.flops
         return k.finish((workers if queued else t.units, 1, max(1, batch)), (1, 1, 1))
@@ -99,11 +99,11 @@ class _Product:
             base, begin = f"block*{t.tiles}", f"base + split*{t.range}"
             end = f"min(min(begin + {t.range}, base + {t.tiles}), {total})"
         k.emit(f"const int base = {base}, begin = {begin}, end = {end};")
-        with k.block(f"for (int chunk = 0; chunk < {t.chunks}; ++chunk)" if t.chunks > 1 else ""):
+        with k.loop("chunk", t.chunks) if t.chunks > 1 else k.scope():
             if self.pack:
                 self.rows.bring()
-            loop = f"int panel = group*{t.panels}; panel < min((group+1)*{t.panels}, {panels}); ++panel"
-            with k.block(f"for ({loop})"), k.block("for (int tile = begin; tile < end; ++tile)"):
+            last = f"min((group+1)*{t.panels}, {panels})"
+            with k.loop("panel", last, first=f"group*{t.panels}"), k.loop("tile", "end", first="begin"):
                 if self.pack:
                     self.rows.of_tile()
                 else:
@@ -128,14 +128,14 @@ class _Product:
         if t.chunks > 1:
             slot = f"((tile - begin)*{t.panels} + panel - group*{t.panels})*{t.mr * t.nr * t.vec}"
             k.emit(f"float* part = sums + {slot};")
-            with k.block("if (chunk > 0)"):
+            with k.when("chunk > 0"):
                 self.tile.load("part")
         if self.c.weights is not None:
             self._loop_packed()
         else:
             self._loop_views()
         if t.chunks > 1:
-            with k.block(f"if (chunk < {t.chunks - 1})"):
+            with k.when(f"chunk < {t.chunks - 1}"):
                 self.tile.store("part")
                 k.emit("continue;")
         self._epilogue()
@@ -158,16 +158,14 @@ class _Product:
             size = 2 if ctype == "half" else 4
             lines, each = self._aim_ahead(pointer, batch, step, size), 64 // size
         with ExitStack() as loops:
-            head = f"for (int kk = 0; kk < {self.kc}; ++kk)"
+            first, end = "0", str(self.kc)
             if step:
-                k.emit("#pragma unroll 1")
-                loops.enter_context(k.block(f"for (int k0 = 0; k0 < {self.kc}; k0 += {step})"))
+                loops.enter_context(k.loop("k0", self.kc, step=step, unroll=1))
                 k.emit(
                     " ".join(f"PREFETCH(ahead + k0*{lines * each // step}+{each * i});" for i in range(lines))
                 )
-                head = f"for (int kk = k0; kk < k0 + {step}; ++kk)"
-            k.emit(f"#pragma unroll {self.s.unroll}")
-            loops.enter_context(k.block(head))
+                first, end = "k0", f"k0 + {step}"
+            loops.enter_context(k.loop("kk", end, first=first, unroll=self.s.unroll))
             self.tile.weights(load)
             self.tile.multiply(self._number)
 
@@ -194,14 +192,14 @@ class _Product:
             after = f"(chunk < {t.chunks - 1} ? b + {self.kc * width} : {after})"
         last = total * 64 // size // share
         k.emit(f"const __global {'half' if size == 2 else 'float'}* ahead = b;")
-        k.emit(f"if (tile - begin < {last}) ahead = {after} + (tile - begin)*{share};")
+        k.do_when(f"tile - begin < {last}", f"ahead = {after} + (tile - begin)*{share};")
         return lines
 
     def _loop_views(self) -> None:
         c, t, k = self.c, self.t, self.kernel
         assert c.read_b is not None
         width = t.nr * t.vec
-        with k.block(f"for (int kk = 0; kk < {self.kc}; ++kk)"):
+        with k.loop("kk", self.kc):
             for v in range(t.nr):
                 first = var("panel", ceil(c.n / width)) * width + v * t.vec
                 k.emit(f"const float{t.vec} b{v} = {self._columns(first)};")
@@ -236,6 +234,6 @@ class _Product:
         k.emit(f"float acc[{t.mr * t.nr * t.vec}] __attribute__((aligned(64)));")
         self.tile.store("acc")
         rows = f"min({t.mr}, {c.m} - tile*{t.mr})" if c.m % t.mr else str(t.mr)
-        with k.block(f"for (int i = 0; i < {rows}; ++i)"):
+        with k.loop("i", rows):
             k.emit(f"const int m = tile*{t.mr} + i;")
             Epilogue(self.env, k, c, self.batch, t.nr, t.vec).row(var("m", c.m))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.core.kernel import Kernel, Launch
 from ecp.codegen.product_gpu import Product
 from ecp.codegen.reader import Env
 from ecp.codegen.schedule import Schedule
@@ -82,7 +82,7 @@ class DirectProduct(Product):
         self._reduce()
         for i in range(t.mr):
             k.emit(f"const int line{i} = block*{t.rows} + ty*{t.mr} + {i};")
-            with k.block(""):
+            with k.scope():
                 for v in range(t.nr):
                     k.emit(f"const int vec{v} = column*{t.vectors} + tx + {v * t.wx};")
                     self.store_vector(f"c{i}_{v}", f"line{i}", f"vec{v}")
@@ -104,11 +104,11 @@ class DirectProduct(Product):
         """All of k, ``width`` at a time."""
         k, w = self.kernel, self.width
         f = f"float{w}" if w > 1 else "float"
-        with k.block(f"for (int step = 0; step < {self.c.k // w}; ++step)"):
+        with k.loop("step", self.c.k // w):
             for i, row in enumerate(rows):
                 k.emit(f"const {f} a{i} = {self.read_a(row, 'step', f'mean{i}', f'rstd{i}')};")
             for j in range(w):
-                with k.block(""):
+                with k.scope():
                     self._multiply(j)
 
     def _multiply(self, j: int) -> None:
@@ -144,5 +144,5 @@ class DirectProduct(Product):
             return f"read_imagef({self.image}, (int2)({vector}, {row}))"
         at = f"({row})*{self.pitch} + {vector}"
         if self.weights_half:
-            return f"vloada_half4({at}, {self.pointer})"
+            return self.kernel.load_halves(4, at, self.pointer)
         return f"((const __global float4*){self.pointer})[{at}]"

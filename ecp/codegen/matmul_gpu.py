@@ -10,7 +10,7 @@ ones: ``matmul_large_gpu``, and ``matmul_wgmma_gpu`` where A is in planes). Othe
 from __future__ import annotations
 
 from ecp.codegen.contraction import Contraction, contraction
-from ecp.codegen.kernel import Launch
+from ecp.codegen.core.kernel import Launch
 from ecp.codegen.map import FLOATS
 from ecp.codegen.matmul_direct_gpu import DirectProduct
 from ecp.codegen.matmul_half_gpu import HalfDirectProduct, HalfLocalProduct

@@ -12,7 +12,8 @@ from __future__ import annotations
 from math import ceil
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Launch
+from ecp.codegen.core.kernel import Launch
+from ecp.codegen.core.statements import Form
 from ecp.codegen.matmul_direct_gpu import DirectProduct
 from ecp.codegen.matmul_local_gpu import LocalProduct
 from ecp.codegen.reader import Env
@@ -75,12 +76,12 @@ class HalfDirectProduct(DirectProduct):
         """All of k, in pieces whose sums are in half."""
         c, t, k, w = self.c, self.t, self.kernel, self.width
         total, piece = c.k // w, PARTIAL // w
-        with k.block(f"for (int part = 0; part < {ceil(total / piece)}; ++part)"):
+        with k.loop("part", ceil(total / piece)):
             for i in range(t.mr):
                 k.emit("ECP_H4 " + ", ".join(f"h{i}_{v} = (ECP_H4)(0)" for v in range(t.nr)) + ";")
             end = f"part*{piece} + {piece}"
             end = f"min({end}, {total})" if total % piece else end
-            with k.block(f"for (int step = part*{piece}; step < {end}; ++step)"):
+            with k.loop("step", end, first=f"part*{piece}"):
                 self._step(rows)
             for i in range(t.mr):
                 k.emit(" ".join(f"c{i}_{v} += ECP_FROM_H4(h{i}_{v});" for v in range(t.nr)))
@@ -92,7 +93,7 @@ class HalfDirectProduct(DirectProduct):
         for i, row in enumerate(rows):
             k.emit(f"const {f} a{i} = {to}({self.read_a(row, 'step', f'mean{i}', f'rstd{i}')});")
         for j in range(w):
-            with k.block(""):
+            with k.scope():
                 self._multiply(j)
 
     def _multiply(self, j: int) -> None:
@@ -154,14 +155,12 @@ class HalfLocalProduct(LocalProduct):
         k.emit(f"const __local ECP_H4* tb = ta + {t.rows * self.pitch // 4};")
         k.emit(f"ECP_H4 part[{t.mr}][{t.nr}];")
         self._each_sum("part[i][v] = (ECP_H4)(0);")
-        k.emit(f"#pragma unroll {max(1, min(t.kb, 16) // 4)}")
-        with k.block(f"for (int kk = 0; kk < {t.kb // 4}; ++kk)"):
+        with k.loop("kk", t.kb // 4, unroll=max(1, min(t.kb, 16) // 4)):
             k.emit(f"ECP_H4 x[{t.mr}];")
-            k.emit(f"#pragma unroll {t.mr}")
             element = f"ta[(ty + i*{t.wy})*{self.pitch // 4} + set*{t.kb // 4} + kk]"
-            k.emit(f"for (int i = 0; i < {t.mr}; ++i) x[i] = {element};")
+            k.each("i", t.mr, f"x[i] = {element};", unroll=t.mr)
             for j in range(4):
-                with k.block(""):
+                with k.scope():
                     self._lane(j)
         self._each_sum("acc[i][v] += ECP_FROM_H4(part[i][v]);")
 
@@ -175,5 +174,4 @@ class HalfLocalProduct(LocalProduct):
         sums = [
             f"part[i][{v}] = ECP_MAD_H4((ECP_H4)(x[i].s{j}), {y}, part[i][{v}]);" for v, y in enumerate(names)
         ]
-        k.emit(f"#pragma unroll {t.mr}")
-        k.emit(f"for (int i = 0; i < {t.mr}; ++i) {{ {' '.join(sums)} }}")
+        k.each("i", t.mr, " ".join(sums), form=Form.BRACES, unroll=t.mr)

@@ -20,9 +20,10 @@ from math import ceil, prod
 import numpy as np
 
 from ecp.codegen.contraction import Contraction
+from ecp.codegen.core.kernel import group_id
+from ecp.codegen.core.statements import Form, If, Statement, Text
 from ecp.codegen.matmul_mma_gpu import TensorProduct
 from ecp.codegen.planes_gpu import runs
-from ecp.codegen.product_gpu import BARRIER
 from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.reader_gpu import TensorReader
 from ecp.codegen.schedule import Schedule
@@ -94,7 +95,7 @@ class LargeProduct(TensorProduct):
         """Where this work-group and work-item are."""
         super().begin()
         if self.tile.split > 1:
-            self.kernel.emit("const int part = get_group_id(2);")
+            self.kernel.declare("const int", part=group_id(2))
 
     def sizes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """(global, local) size."""
@@ -130,8 +131,7 @@ class LargeProduct(TensorProduct):
     def _ask(self, chunk: str) -> None:
         """Copies of both operands' chunk begin."""
         self._sources(chunk)
-        for piece in self._pieces("16"):
-            self.kernel.emit(piece)
+        self.kernel.add(*self._pieces("16"))
 
     def _sources(self, chunk: str) -> None:
         t, k = self.t, self.kernel
@@ -139,9 +139,10 @@ class LargeProduct(TensorProduct):
         k.emit(f"const __global uchar* b_ = b + (uint)(({chunk})*{self.count_b} + lid)*16u;")
         k.emit(f"const __global uchar* a_ = a + (uint)({chunk})*{2 * t.chunk}u;")
 
-    def _pieces(self, size: str) -> list[str]:
+    def _pieces(self, size: str) -> list[Statement]:
         """Statements, each of which begins a copy of 16 bytes by every work-item (``size`` 0: writes zeros)."""
-        t, found = self.t, []
+        t = self.t
+        found: list[Statement] = []
         for name, count, per, pitch, begin in (
             ("b", self.count_b, self.runs_b, self.pitch_b, t.rows * self.pitch_a),
             ("a", self.count_a, self.steps, self.pitch_a, 0),
@@ -151,11 +152,10 @@ class LargeProduct(TensorProduct):
                     row, q = f"(lid/{per} + {j * t.items // per})", f"lid%{per}"
                 else:
                     row, q = f"((lid + {j * t.items})/{per})", f"(lid + {j * t.items})%{per}"
-                guard = f"if (lid < {count - j * t.items}) " if count < (j + 1) * t.items else ""
                 source = f"b_ + {j * 16 * t.items}" if name == "b" else f"a_ + from[{j}]"
-                found.append(
-                    f"{guard}ecp_copy16(to + {begin}u + {row}*{pitch} + ({q})*16, {source}, {size});"
-                )
+                copy = Text((f"ecp_copy16(to + {begin}u + {row}*{pitch} + ({q})*16, {source}, {size});",))
+                left = count - j * t.items
+                found.append(copy if left >= t.items else If(f"lid < {left}", (copy,), form=Form.LINE))
         return found
 
     def _turn(self) -> None:
@@ -166,7 +166,7 @@ class LargeProduct(TensorProduct):
         """
         t, k = self.tile, self.kernel
         k.emit(f"ECP_WAIT({self.stages - 2});")
-        k.emit(BARRIER)
+        k.barrier()
         k.emit(f"const int next = kt + {self.stages - 1};")
         k.emit(f"const uint size = next < {self.chunks} ? 16 : 0;")
         self._sources("next")
@@ -184,28 +184,18 @@ class LargeProduct(TensorProduct):
         for kk in range(steps):
             if kk + 1 < steps:
                 self._operands(kk + 1)
-            for piece in pieces[kk * len(pieces) // steps : (kk + 1) * len(pieces) // steps]:
-                k.emit(piece)
-            k.emit(f"#pragma unroll {t.mf}")
-            with k.block(f"for (int i = 0; i < {t.mf}; ++i)"):
-                k.emit(f"#pragma unroll {t.nf}")
-                k.emit(
-                    f"for (int j = 0; j < {t.nf}; ++j)"
-                    f" ECP_MMA(acc[i*{t.nf} + j], af[{kk % 2}][i], bf[{kk % 2}][j]);"
-                )
+            k.add(*pieces[kk * len(pieces) // steps : (kk + 1) * len(pieces) // steps])
+            with k.loop("i", t.mf, unroll=t.mf):
+                step = f"ECP_MMA(acc[i*{t.nf} + j], af[{kk % 2}][i], bf[{kk % 2}][j]);"
+                k.each("j", t.nf, step, unroll=t.nf)
         k.emit("ECP_COMMIT();")
 
     def _operands(self, kk: int) -> None:
         t, k, side = self.tile, self.kernel, kk % 2
-        k.emit(f"#pragma unroll {t.mf}")
-        k.emit(
-            f"for (int i = 0; i < {t.mf}; ++i) ECP_LDM4(af[{side}][i], a0 + i*{16 * self.pitch_a} + {kk * 32});"
-        )
-        k.emit(f"#pragma unroll {t.nf // 2}")
-        k.emit(
-            f"for (int j = 0; j < {t.nf // 2}; ++j)"
-            f" ECP_LDM4T(bf[{side}][2*j], bf[{side}][2*j + 1], b0 + j*32 + {kk * 16 * self.pitch_b});"
-        )
+        a = f"ECP_LDM4(af[{side}][i], a0 + i*{16 * self.pitch_a} + {kk * 32});"
+        k.each("i", t.mf, a, unroll=t.mf)
+        b = f"ECP_LDM4T(bf[{side}][2*j], bf[{side}][2*j + 1], b0 + j*32 + {kk * 16 * self.pitch_b});"
+        k.each("j", t.nf // 2, b, unroll=t.nf // 2)
 
     def _meet(self) -> None:
         """Every warp puts its sums down: a lane has columns 2t, 2t+1 of rows g and g+8."""
@@ -214,14 +204,11 @@ class LargeProduct(TensorProduct):
             f"__local float* sums = (__local float*)mem + (set*{t.rows} + wm*{16 * t.mf} + (lane >> 2))*{pitch}"
             f" + wn*{8 * t.nf} + (lane & 3)*2;"
         )
-        k.emit(f"#pragma unroll {t.mf}")
-        with k.block(f"for (int i = 0; i < {t.mf}; ++i)"):
-            k.emit(f"#pragma unroll {t.nf}")
-            with k.block(f"for (int j = 0; j < {t.nf}; ++j)"):
-                for first, row in ((0, 0), (2, 8)):
-                    pair = f"(float2)(acc[i*{t.nf} + j][{first}], acc[i*{t.nf} + j][{first + 1}])"
-                    k.emit(f"*(__local float2*)(sums + i*{16 * pitch} + j*8 + {row * pitch}) = {pair};")
-        k.emit(BARRIER)
+        with k.loop("i", t.mf, unroll=t.mf), k.loop("j", t.nf, unroll=t.nf):
+            for first, row in ((0, 0), (2, 8)):
+                pair = f"(float2)(acc[i*{t.nf} + j][{first}], acc[i*{t.nf} + j][{first + 1}])"
+                k.emit(f"*(__local float2*)(sums + i*{16 * pitch} + j*8 + {row * pitch}) = {pair};")
+        k.barrier()
 
     def _epilogue(self) -> None:
         """Bias, activation, residual and store, 8 columns a work-item; reads run ahead of the guarded store."""
@@ -240,9 +227,8 @@ class LargeProduct(TensorProduct):
         k, t = self.kernel, self.tile
         count = t.rows // t.split * (t.columns // 8)
         each = ceil(count / t.items)
-        k.emit(f"#pragma unroll {4 if each % 4 == 0 else 3}")
-        guard = f" if (lid + j*{t.items} < {count})" if count % t.items else ""
-        with k.block(f"for (int j = 0; j < {each}; ++j){guard}"):
+        guard = f"lid + j*{t.items} < {count}" if count % t.items else ""
+        with k.loop("j", each, guard=guard, unroll=4 if each % 4 == 0 else 3):
             k.emit(f"const int e = lid + j*{t.items};")
             yield
 
@@ -280,9 +266,9 @@ class LargeProduct(TensorProduct):
             k.emit(f"const int i = (1 - part)*{t.rows // 2} + e/{t.columns // 8}, q = e%{t.columns // 8};")
             k.emit(f"*((__global float8*)theirs + e) = {self._sum()};")
         k.helper("ecp_swap", SWAP)
-        k.emit("barrier(CLK_LOCAL_MEM_FENCE);")
-        k.emit("if (lid == 0) ecp_swap(flag + 1 - part, flag + part);")
-        k.emit("barrier(CLK_LOCAL_MEM_FENCE);")
+        k.barrier()
+        k.do_when("lid == 0", "ecp_swap(flag + 1 - part, flag + part);")
+        k.barrier()
 
     def _finish_eight(self) -> None:
         k, t, c = self.kernel, self.tile, self.c
@@ -299,7 +285,7 @@ class LargeProduct(TensorProduct):
         )
         reader = TensorReader(self.env, k, 8)
         result, at = self.finished(reader, "sum", var("line", c.m), var("vec", c.n // 8) * 8 + lane(8))
-        with k.block(f"if ({' && '.join(tests)})" if tests else ""):
+        with k.when(f"{' && '.join(tests)}" if tests else ""):
             reader.store(c.value, at, result)
 
 

@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager
 from math import ceil, prod
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Kernel, Launch
-from ecp.codegen.product_gpu import BARRIER, Product
+from ecp.codegen.core.kernel import Kernel, Launch
+from ecp.codegen.core.statements import Form
+from ecp.codegen.product_gpu import Product
 from ecp.codegen.reader import Env
 from ecp.codegen.schedule import Schedule
 from ecp.codegen.tiling_gpu import LocalTile, local_tile
@@ -38,25 +39,25 @@ class LocalProduct(Product):
         """The launch."""
         k, t = self.kernel, self.t
         self.begin()
-        k.emit(f"__local float4 mem[{ceil(t.local_floats(self.s.local_bytes) / 4)}];")
+        k.local_array("float4", mem=ceil(t.local_floats(self.s.local_bytes) / 4))
         k.emit(f"const int set = lid/{t.wx * t.wy}, tx = lid%{t.wx}, ty = lid/{t.wx}%{t.wy};")
         if self.c.norm is not None:
             self.statistics()
         k.emit(f"float4 acc[{t.mr}][{t.nr}];")
         self._each_sum("acc[i][v] = 0.0f;")
         self._declare()
-        with k.block(""):
+        with k.scope():
             self._bring("0")
             self._put("0")
-        k.emit(BARRIER)
-        with k.block(f"for (int kt = 0; kt < {self.chunks}; ++kt)"):
-            with k.block(f"if (kt + 1 < {self.chunks})"):
+        k.barrier()
+        with k.loop("kt", self.chunks):
+            with k.when(f"kt + 1 < {self.chunks}"):
                 self._bring("kt + 1")
-            with k.block(""):
+            with k.scope():
                 self._multiply()
-            with k.block(f"if (kt + 1 < {self.chunks})"):
+            with k.when(f"kt + 1 < {self.chunks}"):
                 self._put("(kt + 1) & 1")
-            k.emit(BARRIER)
+            k.barrier()
         self._meet()
         self._epilogue()
         k.flops = self.c.flops
@@ -64,10 +65,8 @@ class LocalProduct(Product):
 
     def _each_sum(self, line: str) -> None:
         k, t = self.kernel, self.t
-        k.emit(f"#pragma unroll {t.mr}")
-        with k.block(f"for (int i = 0; i < {t.mr}; ++i)"):
-            k.emit(f"#pragma unroll {t.nr}")
-            k.emit(f"for (int v = 0; v < {t.nr}; ++v) {{ {line} }}")
+        with k.loop("i", t.mr, unroll=t.mr):
+            k.each("v", t.nr, line, form=Form.BRACES, unroll=t.nr)
 
     def _declare(self) -> None:
         """Registers of the chunk under way, and where constant weights begin."""
@@ -89,9 +88,8 @@ class LocalProduct(Product):
     def _share(self, each: int, count: int) -> AbstractContextManager[None]:
         """A loop over this work-item's part of ``count`` elements: ``e``, unrolled into registers ``j``."""
         k, items = self.kernel, self.t.items
-        k.emit(f"#pragma unroll {each}")
-        guard = f" if (lid + j*{items} < {count})" if count % items else ""
-        return k.block(f"for (int j = 0; j < {each}; ++j){guard}")
+        guard = f"lid + j*{items} < {count}" if count % items else ""
+        return k.loop("j", each, guard=guard, unroll=each)
 
     def _place_a(self) -> None:
         """Row ``i`` and step ``q`` of element ``j``; neighbours take what is next to each other in memory."""
@@ -113,18 +111,18 @@ class LocalProduct(Product):
             partial = c.k % t.chunk != 0
             if partial:
                 k.emit("ra[j] = 0.0f;")
-            with k.block(f"if (step < {c.k // self.width})" if partial else ""):
+            with k.when(f"step < {c.k // self.width}" if partial else ""):
                 k.emit(f"ra[j] = {self.read_a(row, 'step', 'means[i]', 'rstds[i]')};")
         with self._share(self.each_b, self.count_b):
             if c.weights is not None:
                 at = f"({kt})*{self.count_b} + lid + j*{t.items}"
-                k.emit(f"rb[j] = {f'vloada_half4({at}, b)' if self.half_b else f'b[{at}]'};")
+                k.emit(f"rb[j] = {k.load_halves(4, at, 'b') if self.half_b else f'b[{at}]'};")
                 return
             k.emit(
                 f"const int e = lid + j*{t.items}, v = e%{t.vectors}, kb = ({kt})*{t.chunk} + e/{t.vectors};"
             )
             k.emit("rb[j] = 0.0f;")
-            with k.block(f"if (kb < {c.k})" if c.k % t.chunk else ""):
+            with k.when(f"kb < {c.k}" if c.k % t.chunk else ""):
                 k.emit(f"rb[j] = {self.read_b(var('kb', c.k), f'column*{t.vectors} + v')};")
 
     def _put(self, side: str) -> None:
@@ -151,14 +149,12 @@ class LocalProduct(Product):
     def _inner(self, load: str) -> None:
         """Multiply what ``ta`` and ``tb`` point to; ``load`` says what becomes of an element of A."""
         t, k = self.t, self.kernel
-        k.emit(f"#pragma unroll {max(1, min(t.kb, 16) // 4)}")
-        with k.block(f"for (int kk = 0; kk < {t.kb // 4}; ++kk)"):
+        with k.loop("kk", t.kb // 4, unroll=max(1, min(t.kb, 16) // 4)):
             k.emit(f"float4 x[{t.mr}];")
-            k.emit(f"#pragma unroll {t.mr}")
             element = f"ta[(ty + i*{t.wy})*{self.pitch // 4} + set*{t.kb // 4} + kk]"
-            k.emit(f"for (int i = 0; i < {t.mr}; ++i) {load.format(element)}")
+            k.each("i", t.mr, load.format(element), unroll=t.mr)
             for j in range(4):
-                with k.block(""):
+                with k.scope():
                     at = f"(set*{t.kb} + kk*4 + {j})*{t.vectors} + tx"
                     names = [f"y{v}" for v in range(t.nr)]
                     loads = [f"{y} = tb[{at} + {v * t.wx}]" for v, y in enumerate(names)]
@@ -167,8 +163,7 @@ class LocalProduct(Product):
                         f"acc[i][{v}] = fma((float4)(x[i].s{j}), {y}, acc[i][{v}]);"
                         for v, y in enumerate(names)
                     ]
-                    k.emit(f"#pragma unroll {t.mr}")
-                    k.emit(f"for (int i = 0; i < {t.mr}; ++i) {{ {' '.join(sums)} }}")
+                    k.each("i", t.mr, " ".join(sums), form=Form.BRACES, unroll=t.mr)
 
     def _meet(self) -> None:
         """Partial sums of the sets: halved until they fit local memory, then all put down there."""
@@ -178,22 +173,21 @@ class LocalProduct(Product):
         sets = t.wk
         while sets > live:
             sets //= 2
-            with k.block(f"if (set >= {sets} && set < {2 * sets})"):
+            with k.when(f"set >= {sets} && set < {2 * sets}"):
                 self._each_sum(f"mem[(set - {sets})*{size} + {place}] = acc[i][v];")
-            k.emit(BARRIER)
-            with k.block(f"if (set < {sets})"):
+            k.barrier()
+            with k.when(f"set < {sets}"):
                 self._each_sum(f"acc[i][v] += mem[set*{size} + {place}];")
-            k.emit(BARRIER)
-        with k.block(f"if (set < {live})" if live < t.wk else ""):
+            k.barrier()
+        with k.when(f"set < {live}" if live < t.wk else ""):
             self._each_sum(f"mem[set*{size} + {place}] = acc[i][v];")
-        k.emit(BARRIER)
+        k.barrier()
 
     def _epilogue(self) -> None:
         """Bias, activation, residual and store: neighbours take neighbouring columns."""
         k, t = self.kernel, self.t
         live, size = t.sums(self.s.local_bytes), t.rows * t.vectors
-        k.emit("#pragma unroll 2")
-        with k.block(f"for (int e = lid; e < {size}; e += {t.items})"):
+        with k.loop("e", size, first="lid", step=t.items, unroll=2):
             k.emit(
                 f"const int line = block*{t.rows} + e/{t.vectors}, vec = column*{t.vectors} + e%{t.vectors};"
             )

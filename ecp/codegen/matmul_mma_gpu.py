@@ -10,8 +10,8 @@ from __future__ import annotations
 from math import prod
 
 from ecp.codegen.contraction import Contraction
+from ecp.codegen.core.statements import Form
 from ecp.codegen.matmul_ptx_gpu import AsyncProduct
-from ecp.codegen.product_gpu import BARRIER
 from ecp.codegen.ptx_gpu import TENSOR
 from ecp.codegen.reader import Env
 from ecp.codegen.schedule import Schedule
@@ -50,11 +50,8 @@ class TensorProduct(AsyncProduct):
     def _clear(self) -> None:
         t, k = self.tile, self.kernel
         k.emit(f"float acc[{t.mf * t.nf}][4];")
-        k.emit(f"#pragma unroll {t.mf * t.nf}")
-        k.emit(
-            f"for (int i = 0; i < {t.mf * t.nf}; ++i) {{ acc[i][0] = 0.0f; acc[i][1] = 0.0f;"
-            " acc[i][2] = 0.0f; acc[i][3] = 0.0f; }"
-        )
+        zero = " ".join(f"acc[i][{e}] = 0.0f;" for e in range(4))
+        k.each("i", t.mf * t.nf, zero, unroll=t.mf * t.nf, form=Form.BRACES)
 
     def _down(self, at: str, text: str) -> str:
         if self.width == 1:
@@ -73,36 +70,26 @@ class TensorProduct(AsyncProduct):
         k.emit(
             f"const uint b0 = tb + ({row} + set*{t.kb})*{self.pitch_b} + (wn*{8 * t.nf} + (lane >> 4)*8)*2;"
         )
-        k.emit(f"#pragma unroll {min(4, t.kb // 16)}")
-        with k.block(f"for (int kk = 0; kk < {t.kb // 16}; ++kk)"):
+        with k.loop("kk", t.kb // 16, unroll=min(4, t.kb // 16)):
             k.emit(f"uint af[{t.mf}][4], bf[{t.nf}][2];")
-            k.emit(f"#pragma unroll {t.mf}")
-            k.emit(f"for (int i = 0; i < {t.mf}; ++i) ECP_LDM4(af[i], a0 + i*{16 * self.pitch_a} + kk*32);")
-            k.emit(f"#pragma unroll {t.nf // 2}")
-            k.emit(
-                f"for (int j = 0; j < {t.nf // 2}; ++j)"
-                f" ECP_LDM4T(bf[2*j], bf[2*j + 1], b0 + kk*{16 * self.pitch_b} + j*32);"
-            )
-            k.emit(f"#pragma unroll {t.mf}")
-            with k.block(f"for (int i = 0; i < {t.mf}; ++i)"):
-                k.emit(f"#pragma unroll {t.nf}")
-                k.emit(f"for (int j = 0; j < {t.nf}; ++j) ECP_MMA(acc[i*{t.nf} + j], af[i], bf[j]);")
+            k.each("i", t.mf, f"ECP_LDM4(af[i], a0 + i*{16 * self.pitch_a} + kk*32);", unroll=t.mf)
+            b = f"ECP_LDM4T(bf[2*j], bf[2*j + 1], b0 + kk*{16 * self.pitch_b} + j*32);"
+            k.each("j", t.nf // 2, b, unroll=t.nf // 2)
+            with k.loop("i", t.mf, unroll=t.mf):
+                k.each("j", t.nf, f"ECP_MMA(acc[i*{t.nf} + j], af[i], bf[j]);", unroll=t.nf)
 
     def _meet(self) -> None:
         """Every warp puts its sums down: a lane has columns 2t, 2t+1 of rows g and g+8."""
         t, k = self.tile, self.kernel
         k.emit(f"__local float* sums = (__local float*)mem + set*{t.rows * t.columns};")
-        k.emit(f"#pragma unroll {t.mf}")
-        with k.block(f"for (int i = 0; i < {t.mf}; ++i)"):
-            k.emit(f"#pragma unroll {t.nf}")
-            with k.block(f"for (int j = 0; j < {t.nf}; ++j)"):
+        with k.loop("i", t.mf, unroll=t.mf), k.loop("j", t.nf, unroll=t.nf):
+            k.emit(
+                f"__local float* s = sums + (wm*{16 * t.mf} + i*16 + (lane >> 2))*{t.columns}"
+                f" + wn*{8 * t.nf} + j*8 + (lane & 3)*2;"
+            )
+            for half, first in ((0, 0), (1, 2)):
                 k.emit(
-                    f"__local float* s = sums + (wm*{16 * t.mf} + i*16 + (lane >> 2))*{t.columns}"
-                    f" + wn*{8 * t.nf} + j*8 + (lane & 3)*2;"
+                    f"vstore2((float2)(acc[i*{t.nf} + j][{first}], acc[i*{t.nf} + j][{first + 1}]),"
+                    f" 0, s + {half * 8 * t.columns});"
                 )
-                for half, first in ((0, 0), (1, 2)):
-                    k.emit(
-                        f"vstore2((float2)(acc[i*{t.nf} + j][{first}], acc[i*{t.nf} + j][{first + 1}]),"
-                        f" 0, s + {half * 8 * t.columns});"
-                    )
-        k.emit(BARRIER)
+        k.barrier()

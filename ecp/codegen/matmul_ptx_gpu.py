@@ -10,9 +10,8 @@ from __future__ import annotations
 from math import ceil, prod
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Launch
+from ecp.codegen.core.kernel import Launch
 from ecp.codegen.matmul_local_gpu import LocalProduct
-from ecp.codegen.product_gpu import BARRIER
 from ecp.codegen.ptx_gpu import COPY, PointerReader, plain
 from ecp.codegen.reader import Env, lane
 from ecp.codegen.schedule import Schedule
@@ -78,7 +77,7 @@ class AsyncProduct(LocalProduct):
         k = self.kernel
         k.helper("ecp_copy16", COPY)
         self.begin()
-        k.emit(f"__local float4 mem[{ceil(self.local_bytes / 16)}] __attribute__((aligned(128)));")
+        k.local_array("float4", mem=ceil(self.local_bytes / 16), aligned=128)
         k.emit("const uint base = (uint)(size_t)mem;")
         self._coordinates()
         self._declare()
@@ -89,10 +88,10 @@ class AsyncProduct(LocalProduct):
         if not self.copied:
             self._first_chunks()
         self._clear()
-        with k.block(f"for (int kt = 0; kt < {self.chunks}; ++kt)"):
+        with k.loop("kt", self.chunks):
             self._turn()
         k.emit("ECP_WAIT(0);")
-        k.emit(BARRIER)
+        k.barrier()
         self._meet()
         self._epilogue()
         k.flops = self.c.flops
@@ -102,16 +101,16 @@ class AsyncProduct(LocalProduct):
         """Chunk ``kt`` is multiplied, another asked for."""
         k, s = self.kernel, self.stages
         k.emit(f"ECP_WAIT({s - 2});")
-        k.emit(BARRIER)
+        k.barrier()
         k.emit(f"const int next = kt + {s - 1};")
-        with k.block(f"if (next < {self.chunks})"):
+        with k.when(f"next < {self.chunks}"):
             self._ask("next")
         k.emit("ECP_COMMIT();")
-        with k.block(""):
+        with k.scope():
             k.emit(f"const int side = kt%{s};")
             self._multiply()
         if not self.copied:
-            with k.block(f"if (next < {self.chunks})"):
+            with k.when(f"next < {self.chunks}"):
                 self._put_a("next")
 
     def _coordinates(self) -> None:
@@ -124,8 +123,7 @@ class AsyncProduct(LocalProduct):
         self._each_sum("acc[i][v] = 0.0f;")
         if self.c.norm is not None and self.copied:
             k.emit(f"float scale[{t.mr}], shift[{t.mr}];")
-            k.emit(f"#pragma unroll {t.mr}")
-            with k.block(f"for (int i = 0; i < {t.mr}; ++i)"):
+            with k.loop("i", t.mr, unroll=t.mr):
                 k.emit(f"scale[i] = rstds[ty + i*{t.wy}]; shift[i] = -means[ty + i*{t.wy}]*scale[i];")
 
     def _declare(self) -> None:
@@ -149,7 +147,7 @@ class AsyncProduct(LocalProduct):
         k = self.kernel
         for s in range(self.stages - 1):
             if s < self.chunks:
-                with k.block(""):
+                with k.scope():
                     self._ask(str(s))
                     if not self.copied:
                         self._put_a(str(s))
@@ -178,7 +176,7 @@ class AsyncProduct(LocalProduct):
                 return
             if partial:
                 k.emit("ra[j] = 0.0f;")
-            with k.block(f"if (step < {c.k // self.width})" if partial else ""):
+            with k.when(f"step < {c.k // self.width}" if partial else ""):
                 k.emit(f"ra[j] = {self.read_a(row, 'step', 'means[i]', 'rstds[i]')};")
 
     def _copy_a(self, row: Expr, partial: bool) -> None:

@@ -22,14 +22,14 @@ from math import ceil
 import numpy as np
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.core.kernel import Kernel, Launch, group_id
 from ecp.codegen.matmul_large_gpu import LOCAL_BYTES, SWAP, large
 from ecp.codegen.planes_gpu import planes, stored_in_planes
-from ecp.codegen.product_gpu import BARRIER, Product
+from ecp.codegen.product_gpu import Product
 from ecp.codegen.reader import Env, lane
 from ecp.codegen.reader_gpu import TensorReader
 from ecp.codegen.schedule import Schedule
-from ecp.codegen.wgmma_gpu import FENCE, MEET, PICK, TARGET, WGMMA, multiply
+from ecp.codegen.wgmma_gpu import FENCE, PICK, TARGET, WGMMA, multiply
 from ecp.index.expr import Expr, var
 from ecp.passes.storage import Buffer
 
@@ -142,9 +142,9 @@ class WarpgroupProduct(Product):
         """The launch."""
         k, t = self.kernel, self.t
         self.begin()
-        k.emit(f"const int part = {'get_group_id(2)' if t.split > 1 else '0'};")
+        k.declare("const int", part=group_id(2) if t.split > 1 else "0")
         k.emit("const int warp = lid >> 5, lane = lid & 31;")
-        k.emit(f"__local float4 mem[{ceil((self.bars + 16 * t.stages) / 16)}] __attribute__((aligned(128)));")
+        k.local_array("float4", mem=ceil((self.bars + 16 * t.stages) / 16), aligned=128)
         k.emit(
             f"const uint base = (uint)(size_t)mem, full = base + {self.bars}, empty = full + {8 * t.stages};"
         )
@@ -153,13 +153,13 @@ class WarpgroupProduct(Product):
         self._first("_ask_b")
         self._begin_sums()
         # In a stretch the work-groups have not met yet: weights and bias are asked for before they have.
-        k.emit(MEET)
+        k.grid_wait(FENCE)
         self._first("_ask_a")
-        with k.block(f"for (int c = 0; c < {self.chunks}; ++c)"):
+        with k.loop("c", self.chunks):
             self._turn()
         k.emit("ECP_WG_WAIT(0);")
-        k.emit(BARRIER)
-        k.emit(f"if (lid < {2 * t.stages}) ecp_bar_end(full + 8*lid);")
+        k.barrier()
+        k.do_when(f"lid < {2 * t.stages}", "ecp_bar_end(full + 8*lid);")
         self._epilogue()
         k.flops = self.c.flops
         launch = k.finish(*self.sizes())
@@ -208,15 +208,14 @@ class WarpgroupProduct(Product):
         """Two barriers a stage: ``full`` when the copies are there, ``empty`` when every warp has multiplied."""
         k, t = self.kernel, self.t
         copying = 1 + t.kb // 8 // t.copies
-        with k.block(f"if (lid < {t.stages})"):
+        with k.when(f"lid < {t.stages}"):
             k.emit(f"ecp_bar_begin(full + 8*lid, {copying}); ecp_bar_begin(empty + 8*lid, {4 * t.wm});")
         k.emit(FENCE)
-        k.emit(BARRIER)
+        k.barrier()
 
     def _first(self, ask: str) -> None:
         """The first copies of an operand begin."""
-        self.kernel.emit("#pragma unroll 1")
-        with self.kernel.block(f"for (int c = 0; c < {min(self.t.stages, self.chunks)}; ++c)"):
+        with self.kernel.loop("c", min(self.t.stages, self.chunks), unroll=1):
             getattr(self, ask)("c")
             self.kernel.emit("ECP_WARP();")
 
@@ -224,7 +223,7 @@ class WarpgroupProduct(Product):
         """The copy of a chunk of weights begins, by the last warp."""
         k, t = self.kernel, self.t
         size = t.columns * t.kb * 2
-        with k.block(f"if (lane == 0 && warp == {4 * t.wm - 1})"):
+        with k.when(f"lane == 0 && warp == {4 * t.wm - 1}"):
             k.emit(f"const uint stage = (uint)({chunk})%{t.stages}u, bar = full + stage*8u;")
             k.emit(f"ecp_expect(bar, {size});")
             to = f"base + stage*{t.stage_bytes}u + {t.rows * t.kb * 2}"
@@ -234,7 +233,7 @@ class WarpgroupProduct(Product):
         """The copies of a chunk of A begin, a plane or two a warp."""
         k, t, c = self.kernel, self.t, self.c
         each = t.copies
-        with k.block(f"if (lane == 0 && warp < {t.kb // 8 // each})"):
+        with k.when(f"lane == 0 && warp < {t.kb // 8 // each}"):
             k.emit(f"const uint stage = (uint)({chunk})%{t.stages}u, bar = full + stage*8u;")
             k.emit(f"ecp_expect(bar, rows*{16 * each});")
             for i in range(each):
@@ -258,14 +257,14 @@ class WarpgroupProduct(Product):
             k.emit(f"ECP_WGMMA{t.columns}(acc, da + {kk * 2 * t.rows}, db + {kk * 2 * t.columns});")
         k.emit("ECP_WG_COMMIT();")
         if self.chunks > t.stages:
-            with k.block(f"if (c >= 2 && c < {self.chunks - t.stages + 2})"):
+            with k.when(f"c >= 2 && c < {self.chunks - t.stages + 2}"):
                 k.emit("const uint old = (uint)(c - 2);")
                 k.emit(f"ecp_bar_wait(empty + 8*(old%{t.stages}u), (old/{t.stages}u) & 1);")
                 self._ask_b(f"(c + {t.stages - 2})")
                 self._ask_a(f"(c + {t.stages - 2})")
                 k.emit("ECP_WARP();")
         k.emit("ECP_WG_WAIT(1);")
-        k.emit(f"if (c > 0 && lane == 0) ecp_arrive(empty + 8*((uint)(c - 1)%{t.stages}u));")
+        k.do_when("c > 0 && lane == 0", f"ecp_arrive(empty + 8*((uint)(c - 1)%{t.stages}u));")
 
     def _epilogue(self) -> None:
         """Bias, activation, residual and store, 8 columns a work-item, by every warp for its own 16 rows.
@@ -289,20 +288,19 @@ class WarpgroupProduct(Product):
         # What several vectors read is asked for before the first of them is stored, which could be the same memory.
         most = 2 if any(n.op == "Gelu" for n in c.tail) else 4
         at_once = next(u for u in (4, 3, 2, 1) if u <= most and columns // 16 % u == 0)
-        k.emit("#pragma unroll 1")
-        with k.block(f"for (int e = 0; e < {columns // 16}; e += {at_once})"):
+        with k.loop("e", columns // 16, step=at_once, unroll=1):
             k.emit(f"float8 {', '.join(f'r{u}' for u in range(at_once))};")
             for u in range(at_once):
-                with k.block(""):
+                with k.scope():
                     reader, place = self._place(f"(e + {u})", columns, first)
                     k.emit(f"const __local float4* s = (const __local float4*)(own + i*{pitch} + q*8);")
                     k.emit("const float8 sum = (float8)(s[0], s[1]);")
                     result, coords = self.finished(reader, "sum", *place)
                     k.emit(f"r{u} = {result};")
             for u in range(at_once):
-                with k.block(""):
+                with k.scope():
                     reader, _ = self._place(f"(e + {u})", columns, first)
-                    with k.block(f"if (inside < {c.m})" if c.m % t.rows else ""):
+                    with k.when(f"inside < {c.m}" if c.m % t.rows else ""):
                         reader.store(c.value, coords, f"r{u}")
 
     def _place(self, e: str, columns: int, first: str) -> tuple[TensorReader, tuple[Expr, Expr]]:
@@ -321,8 +319,7 @@ class WarpgroupProduct(Product):
 
     @contextmanager
     def _unrolled(self, name: str, count: int) -> Iterator[None]:
-        self.kernel.emit(f"#pragma unroll {count}")
-        with self.kernel.block(f"for (int {name} = 0; {name} < {count}; ++{name})"):
+        with self.kernel.loop(name, count, unroll=count):
             yield
 
     def _exchange(self) -> None:
@@ -347,9 +344,9 @@ class WarpgroupProduct(Product):
         with self._unrolled("i", half // 4):
             other = ", ".join(f"ecp_pick(part, acc[4*i + {z}], acc[{half} + 4*i + {z}])" for z in range(4))
             k.emit(f"theirs[i*{t.items} + lid] = (float4)({other});")
-        k.emit(BARRIER)
-        k.emit("if (lid == 0) ecp_swap(flag + 1 - part, flag + part);")
-        k.emit(BARRIER)
+        k.barrier()
+        k.do_when("lid == 0", "ecp_swap(flag + 1 - part, flag + part);")
+        k.barrier()
         with self._unrolled("i", half // 4):
             k.emit(f"const float4 more = ours[i*{t.items} + lid];")
             for z in range(4):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.core.kernel import Kernel, Launch, global_id
 from ecp.codegen.map import FLOATS, work_size
 from ecp.codegen.reader import Env, Reader, forward
 from ecp.codegen.schedule import Schedule
@@ -28,13 +28,13 @@ def emit_plain(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Laun
     kernel = Kernel(node.attrs["kind"], schedule.attributes)
     reader = Reader(env, kernel)
     total = prod(c.batch) * c.m * c.n
-    kernel.emit("const int item = get_global_id(0);")
-    kernel.emit(f"if (item >= {total}) return;")
+    kernel.declare("const int", item=global_id())
+    kernel.do_when(f"item >= {total}", "return;")
     *batch, m, n = delinearize(var("item", total), (*c.batch, c.m, c.n))
     ctype = reader.ctype(c.anchor.output)
     kernel.emit(f"{ctype} acc = 0;")
     assert c.read_b is not None
-    with kernel.block(f"for (int k = 0; k < {c.k}; ++k)"):
+    with kernel.loop("k", c.k):
         at = var("k", c.k)
         kernel.emit(f"acc += {c.read_a(reader, batch, m, at)} * {c.read_b(reader, batch, at, n)};")
     coords = c.place(batch, m, n)

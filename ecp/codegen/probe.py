@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
 from ecp.codegen.reader import Env, Reader
 from ecp.index.expr import Expr
 

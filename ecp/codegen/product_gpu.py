@@ -9,7 +9,7 @@ from math import ceil, prod
 import numpy as np
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.core.kernel import Kernel, Launch, group_id, local_id
 from ecp.codegen.packing import pack_weights
 from ecp.codegen.ptx_gpu import reduce_team
 from ecp.codegen.reader import Env, Reader, forward, lane
@@ -19,7 +19,6 @@ from ecp.index.expr import Expr, var, wrap
 from ecp.index.maps import broadcast, delinearize
 from ecp.passes.rewrite import scalar
 
-BARRIER = "barrier(CLK_LOCAL_MEM_FENCE);"
 # Rows of up to this many vectors per work-item are normalised from registers: read once.
 IN_REGISTERS = 24
 
@@ -63,10 +62,10 @@ class Product:
     def begin(self) -> None:
         """Where this work-group and work-item are."""
         k = self.kernel
-        k.emit("const int lid = get_local_id(0);")
-        k.emit("const int column = get_group_id(0), block = get_group_id(1);")
+        k.declare("const int", lid=local_id())
+        k.declare("const int", column=group_id(), block=group_id(1))
         if prod(self.c.batch) > 1:
-            k.emit("const int batch = get_group_id(2);")
+            k.declare("const int", batch=group_id(2))
 
     def sizes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """(global, local) size."""
@@ -150,11 +149,9 @@ class Product:
             share //= 2
         at_once = self.items // share
         each = ceil(steps / share)
-        k.emit(
-            f"__local float part[{self.items}], part2[{self.items}], means[{self.rows}], rstds[{self.rows}];"
-        )
+        k.local_array("float", part=self.items, part2=self.items, means=self.rows, rstds=self.rows)
         k.emit(f"const int team = lid/{share}, p = lid%{share};")
-        with k.block(f"for (int round = 0; round < {ceil(self.rows / at_once)}; ++round)"):
+        with k.loop("round", ceil(self.rows / at_once)):
             k.emit(f"const int i = round*{at_once} + team;")
             row = self.row("row", f"min(i, {self.rows - 1})")
             f = f"float{self.width}" if self.width > 1 else "float"
@@ -169,20 +166,18 @@ class Product:
             self._fold(row, each, share, steps, lambda x: f"const {f} d = {x} - mean; v2 = fma(d, d, v2);")
             self._across("v2", "part2", "total2", share)
             epsilon = float(c.norm.attrs["epsilon"])
-            with k.block(f"if (p == 0 && team < {at_once} && i < {self.rows})"):
+            with k.when(f"p == 0 && team < {at_once} && i < {self.rows}"):
                 k.emit("means[i] = mean;")
                 k.emit(f"rstds[i] = 1.0f / sqrt(total2 / {c.k}.0f + {epsilon!r}f);")
-        k.emit(BARRIER)
+        k.barrier()
 
     @contextmanager
     def _walk(self, each: int, share: int, steps: int) -> Iterator[Expr]:
         """``for s: if inside``: the steps of a row that one work-item of a team takes."""
         k = self.kernel
-        if each <= IN_REGISTERS:
-            k.emit(f"#pragma unroll {each}")
-        with k.block(f"for (int s = 0; s < {each}; ++s)"):
+        with k.loop("s", each, unroll=each if each <= IN_REGISTERS else None):
             k.emit(f"const int at = s*{share} + p;")
-            with k.block(f"if (at < {steps})" if steps % share else ""):
+            with k.when(f"at < {steps}" if steps % share else ""):
                 yield self.step("at")
 
     def _fold(self, row: Expr, each: int, share: int, steps: int, update: Callable[[str], str]) -> None:
@@ -200,11 +195,11 @@ class Product:
             reduce_team(k, total, share, "({} + {})")
             return
         k.emit(f"{part}[lid] = {'+'.join(f'{v}.s{j}' for j in range(w)) if w > 1 else v};")
-        k.emit(BARRIER)
+        k.barrier()
         k.emit(f"float {total} = 0.0f;")
         # An incomplete last team adds its neighbours' parts: its sum is not used, but must not leave the array.
         at = "lid - p + q" if self.items % share == 0 else f"min(lid - p + q, {self.items - 1})"
-        k.emit(f"for (int q = 0; q < {share}; ++q) {total} += {part}[{at}];")
+        k.each("q", share, f"{total} += {part}[{at}];")
 
     def finish(self, reader: Reader, text: str, m: Expr, n: Expr) -> None:
         """Bias, activation, residual and store of the elements ``text`` at row ``m``, columns ``n``."""
@@ -228,15 +223,15 @@ class Product:
             tests.append(f"{line} < {c.m}")
         if c.n % self.columns:
             tests.append(f"{vec} < {ceil(c.n / 4)}")
-        with k.block(f"if ({' && '.join(tests)})" if tests else ""):
+        with k.when(f"{' && '.join(tests)}" if tests else ""):
             m = var(line, c.m) if c.m > 1 else wrap(0)
             if c.n % 4 == 0:
                 self.finish(GpuReader(self.env, k, 4), text, m, var(vec, c.n // 4) * 4 + lane(4))
                 return
             k.emit(f"const float4 four = {text};")
             k.emit("const float lanes[4] = {four.s0, four.s1, four.s2, four.s3};")
-            with k.block("for (int j = 0; j < 4; ++j)"):
+            with k.loop("j", 4):
                 k.emit(f"const int n = {vec}*4 + j;")
-                with k.block(f"if (n < {c.n})"):
+                with k.when(f"n < {c.n}"):
                     column = var("n", c.n) if c.n > 1 else wrap(0)
                     self.finish(GpuReader(self.env, k), "lanes[j]", m, column)

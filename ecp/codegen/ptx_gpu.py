@@ -6,9 +6,10 @@ Source: PTX ISA 9.0, sections on cp.async, shfl.sync, ldmatrix and mma.m16n8k16.
 # ruff: noqa: E501  (the text is C)
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
+from ecp.codegen.core.statements import Function
 from ecp.codegen.reader import Env, Reader, lane_stride
 from ecp.index.expr import Expr
 from ecp.passes.rewrite import is_view
@@ -82,9 +83,9 @@ def reduce_team(kernel: Kernel, name: str, team: int, combine: str) -> None:
         distance //= 2
 
 
-def whole_halves(text: str) -> str:
-    """A program with its aligned vectors of halves as one access each."""
-    return f"{WHOLE_HALVES}{text}" if re.search(r"v(load|store)a_half[48]\(", text) else text
+def whole_halves(functions: Iterable[Function]) -> str:
+    """What a program begins with so that its aligned vectors of halves are one access each."""
+    return WHOLE_HALVES if any(function.halves for function in functions) else ""
 
 
 class NotPlainError(Exception):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ecp.codegen import functions, integers
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
 from ecp.codegen.runtime_index import check_of, checked
 from ecp.errors import UnsupportedOperatorError
 from ecp.index.expr import Expr, Var, to_c, var, wrap
@@ -90,9 +90,9 @@ class Reader:
         if value in self.known:
             return self.known[value]
         key = (value, tuple(coords), self.width)
-        for scope in reversed(self.kernel.scopes):
-            if key in scope.memo:
-                return scope.memo[key]
+        found = self.kernel.remembered(key)
+        if found is not None:
+            return found
         node = self.env.made.get(value)
         if (
             node is not None
@@ -269,7 +269,7 @@ class Reader:
             return self._guarded_lanes(source, coords, shape, other)
         name, ctype = self.kernel.name("g"), self.ctype(source)
         self.kernel.emit(f"{ctype} {name} = {self.literal(other, ctype)};")
-        with self.kernel.block(f"if ({self._inside(tests)})"):
+        with self.kernel.when(self._inside(tests)):
             # Inside the branch the coordinates are in bounds, which the bounds must say too.
             safe = [_within(self, c, n) for c, n in zip(coords, shape)]
             self.kernel.emit(f"{name} = {self.read(source, safe)};")
@@ -290,7 +290,7 @@ class Reader:
         self.kernel.emit(f"{ctype} {name} = 0;")
         for part in node.inputs:
             size = self.env.graph.types[part].shape[axis]
-            with self.kernel.block(f"if ({at} >= {start} && {at} < {start + size})"):
+            with self.kernel.when(f"{at} >= {start} && {at} < {start + size}"):
                 inner = self.kernel.define("int", f"{at} - {start}")
                 here = [var(inner, size) if i == axis else c for i, c in enumerate(coords)]
                 self.kernel.emit(f"{name} = {self.read(part, here)};")

@@ -44,7 +44,7 @@ class GpuReader(Reader):
         if self.width > 1 and stride == 1 and b.dtype in ("float32", "float16") and self._aligned(rest):
             pointer, w = self.kernel.argument(buffer, b.dtype), self.width
             if b.dtype == "float16":
-                return f"vloada_half{w}(0, {pointer} + {self.index(rest)})"
+                return self.kernel.load_halves(w, "0", f"{pointer} + {self.index(rest)}")
             return f"*(const __global float{w}*)({pointer} + {self.index(rest)})"
         return super().load(buffer, address)
 
@@ -60,7 +60,7 @@ class GpuReader(Reader):
         if self.width > 1 and stride == 1 and b.dtype in ("float32", "float16") and self._aligned(rest):
             pointer, w = self.kernel.argument(storage.buffer, b.dtype, write=True), self.width
             if b.dtype == "float16":
-                self.kernel.emit(f"vstorea_half{w}({text}, 0, {pointer} + {self.index(rest)});")
+                self.kernel.emit(self.kernel.store_halves(w, text, "0", f"{pointer} + {self.index(rest)}"))
             else:
                 self.kernel.emit(f"*(__global float{w}*)({pointer} + {self.index(rest)}) = {text};")
             return

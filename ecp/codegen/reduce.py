@@ -13,8 +13,8 @@ from math import prod
 
 import numpy as np
 
+from ecp.codegen.core.kernel import Kernel, Launch, global_id
 from ecp.codegen.functions import exp, extreme
-from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.long_norm import emit_long_norm
 from ecp.codegen.map import pick_width, storage_order, work_size
 from ecp.codegen.reader import Env, Reader, forward, lane
@@ -148,9 +148,8 @@ class _Rows:
         order = sorted(range(len(axes)), key=lambda i: axes[i] == inner_axis)
         total = prod(kept)
         chunk = max(1, -(-total // 64)) if self.schedule.cpu else 1
-        self.kernel.emit("const int item = get_global_id(0);")
-        head = f"for (int q = item*{chunk}; q < min((item+1)*{chunk}, {total}); ++q)"
-        with self.kernel.block(head):
+        self.kernel.declare("const int", item=global_id())
+        with self.kernel.loop("q", f"min((item+1)*{chunk}, {total})", first=f"item*{chunk}"):
             steps = delinearize(var("q", total), [kept[i] for i in order])
             out: list[Expr] = [wrap(0)] * len(space.shape)
             for position, i in enumerate(order):
@@ -210,7 +209,7 @@ class _Rows:
                 last = i == len(extents) - 1
                 count = extent // self.width if last and self.lane_reduced else extent
                 name = self.kernel.name("k")
-                stack.enter_context(self.kernel.block(f"for (int {name} = 0; {name} < {count}; ++{name})"))
+                stack.enter_context(self.kernel.loop(name, count))
                 step = var(name, count)
                 loops.append(
                     step * self.width + lane(self.width)
@@ -328,7 +327,7 @@ class _Rows:
                 continue
             name = self.kernel.name("n")
             self.kernel.emit(f"int {name} = 0;")
-            with self.kernel.block(f"for (int k = 0; k < {k}; ++k)"):
+            with self.kernel.loop("k", k):
                 at = self.reader.index(first + var("k", k) * a["dilations"][i])
                 self.kernel.emit(f"{name} += ({at} >= {lo} && {at} < {hi});")
             factors.append(name)

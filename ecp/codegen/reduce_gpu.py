@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
 
+from ecp.codegen.core.kernel import Kernel, Launch, group_id, local_id
+from ecp.codegen.core.statements import Code, Form, Text
 from ecp.codegen.functions import exp, extreme
-from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.map import FLOATS, pick_width
 from ecp.codegen.planes_gpu import stored_in_planes
 from ecp.codegen.probe import AddressProbe
-from ecp.codegen.product_gpu import BARRIER
 from ecp.codegen.ptx_gpu import reduce_team
 from ecp.codegen.reader import Env, forward, lane
 from ecp.codegen.reader_gpu import GpuReader
@@ -162,13 +162,12 @@ class _Rows:
     def emit(self) -> Launch:
         """One launch: every team has a row."""
         k, at_once = self.kernel, self.items // self.team
-        mine = f"(int)get_group_id(0)*{at_once} + lid/{self.team}"
+        mine: Code = ("(int)", group_id(), f"*{at_once} + lid/{self.team}")
         partial = self.count % at_once != 0
-        self._begin(f"min({mine}, {self.count - 1})" if partial else mine, self.team)
+        self._begin(("min(", *mine, f", {self.count - 1})") if partial else mine, self.team)
         # Teams past the last row take no step and write nothing.
-        k.emit(
-            f"const int first = 0, last = {f'{mine} < {self.count} ? {self.steps} : 0' if partial else self.steps};"
-        )
+        last = (*mine, f" < {self.count} ? {self.steps} : 0") if partial else str(self.steps)
+        k.declare("const int", first="0", last=last)
         self.out = self._out()
         self._bring()
         {"Softmax": self._softmax, "LayerNormalization": self._norm}.get(self.anchor.op, self._single)()
@@ -176,11 +175,11 @@ class _Rows:
         groups = ceil(self.count / at_once)
         return k.finish((groups * self.items,), (self.items,))
 
-    def _begin(self, row: str, team: int) -> None:
+    def _begin(self, row: Code, team: int) -> None:
         k = self.kernel
-        k.emit(f"__local float part[{self.items}];")
-        k.emit(f"const int lid = get_local_id(0), p = lid%{team};")
-        k.emit(f"const int row = {row};")
+        k.local_array("float", part=self.items)
+        k.declare("const int", lid=local_id(), p=f"lid%{team}")
+        k.declare("const int", row=row)
 
     def _bring(self) -> None:
         if self.each <= IN_REGISTERS:
@@ -195,11 +194,9 @@ class _Rows:
     def _walk(self, fresh: bool = True) -> Iterator[tuple[str, Expr]]:
         """``for j``: (text of the elements, step) that this work-item takes of its row."""
         k = self.kernel
-        if self.each <= IN_REGISTERS:
-            k.emit(f"#pragma unroll {self.each}")
-        with k.block(f"for (int j = 0; j < {self.each}; ++j)"):
+        with k.loop("j", self.each, unroll=self.each if self.each <= IN_REGISTERS else None):
             k.emit(f"const int step = first + j*{self.team} + p;")
-            with k.block("if (step < last)"):
+            with k.when("step < last"):
                 step = var("step", self.steps) if self.steps > 1 else wrap(0)
                 if fresh:
                     yield (
@@ -227,20 +224,18 @@ class _Rows:
             reduce_team(k, result, self.team, combine)
             return
         k.emit(f"part[lid] = {parts[0]};")
-        k.emit(BARRIER)
+        k.barrier()
         distance = self.team // 2
         while distance >= 16:
-            k.emit(
-                f"if (p < {distance}) part[lid] = {combine.format('part[lid]', f'part[lid + {distance}]')};"
-            )
-            k.emit(BARRIER)
+            both = combine.format("part[lid]", f"part[lid + {distance}]")
+            k.do_when(f"p < {distance}", f"part[lid] = {both};")
+            k.barrier()
             distance //= 2
         k.emit(f"float {result} = part[lid - p];")
         if distance:
-            k.emit(
-                f"for (int q = 1; q < {2 * distance}; ++q) {result} = {combine.format(result, 'part[lid - p + q]')};"
-            )
-        k.emit(BARRIER)
+            both = combine.format(result, "part[lid - p + q]")
+            k.each("q", 2 * distance, f"{result} = {both};", first=1)
+        k.barrier()
 
     def _softmax(self) -> None:
         e = exp(self.kernel, self.f)
@@ -295,7 +290,7 @@ class _Rows:
             self._fold("end", start, lambda a, x: f"{extreme(k, order, self.f)}({a}, {x})")
             self._meet("end", "total", extreme(k, order, "float") + "({}, {})")
             text = "total"
-        with k.block("if (p == 0 && last > 0)"):
+        with k.when("p == 0 && last > 0"):
             scalar = GpuReader(self.env, k)
             name = k.define("float", text)
             result, coords = forward(scalar, self.tail, self.anchor.output, name, self.out)
@@ -328,10 +323,9 @@ class _Part(_Rows):
 
     def _start(self) -> None:
         k = self.kernel
-        self._begin("(int)get_group_id(1)", self.items)
-        k.emit(
-            f"const int first = (int)get_group_id(0)*{self.piece}, last = min(first + {self.piece}, {self.steps});"
-        )
+        self._begin(("(int)", group_id(1)), self.items)
+        first = ("(int)", group_id(), f"*{self.piece}")
+        k.declare("const int", first=first, last=f"min(first + {self.piece}, {self.steps})")
         self.out = self._out()
         self._bring()
 
@@ -349,8 +343,9 @@ class _Part(_Rows):
         self._fold("square", "0.0f", lambda a, x: f"fma({x} - mean, {x} - mean, {a})")
         self._meet("square", "squares", "({} + {})")
         pointer = k.argument(self.buffer, "float32", write=True)
-        at = f"(row*{self.groups} + (int)get_group_id(0))*2"
-        k.emit(f"if (lid == 0) {{ {pointer}[{at}] = mean; {pointer}[{at} + 1] = squares; }}")
+        at: Code = (f"{pointer}[(row*{self.groups} + (int)", group_id(), ")*2")
+        stores = Text((*at, "] = mean;")), Text((*at, " + 1] = squares;"))
+        k.do_when("lid == 0", *stores, form=Form.BRACES)
         return self._finish()
 
     def application(self) -> Launch:
@@ -363,11 +358,11 @@ class _Part(_Rows):
         k.emit("float sum = 0.0f, square = 0.0f;")
         tail = self.steps - (groups - 1) * self.piece
         size = f"(q == {groups - 1} ? {tail * w}.0f : {self.piece * w}.0f)"
-        with k.block(f"for (int q = lid; q < {groups}; q += {self.items})"):
+        with k.loop("q", groups, first="lid", step=self.items):
             k.emit(f"sum = fma({pointer}[(row*{groups} + q)*2], {size}, sum);")
         self._meet("sum", "total", "({} + {})")
         k.emit(f"const float mean = total / {self.length}.0f;")
-        with k.block(f"for (int q = lid; q < {groups}; q += {self.items})"):
+        with k.loop("q", groups, first="lid", step=self.items):
             k.emit(f"const float d = {pointer}[(row*{groups} + q)*2] - mean;")
             k.emit(f"square += {pointer}[(row*{groups} + q)*2 + 1] + d*d*{size};")
         self._meet("square", "squares", "({} + {})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
 
 
 @dataclass(frozen=True)

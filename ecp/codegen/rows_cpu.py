@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from math import ceil
 
 from ecp.codegen.contraction import Contraction
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
+from ecp.codegen.core.statements import Form
 from ecp.codegen.map import FLOATS
 from ecp.codegen.reader import Env, Reader, lane
 from ecp.codegen.shuffles import horizontal
@@ -44,14 +45,12 @@ class PackedRows:
     def bring(self) -> None:
         """Bring the rows of the whole block into the private buffer, unless they are there already."""
         t, k = self.t, self.kernel
-        with k.block("if (have != block)" if t.chunks == 1 else ""):
+        with k.when("have != block" if t.chunks == 1 else ""):
             k.emit("have = block;")
             if self.c.sweep:
                 self._sweep_rows()
             else:
-                with k.block(
-                    f"for (int tile = base; tile < min(base + {t.tiles}, {ceil(self.c.m / t.mr)}); ++tile)"
-                ):
+                with k.loop("tile", f"min(base + {t.tiles}, {ceil(self.c.m / t.mr)})", first="base"):
                     self.of_tile()
                     self._pack_rows()
 
@@ -63,7 +62,7 @@ class PackedRows:
     def _pack_rows(self) -> None:
         c, t, k = self.c, self.t, self.kernel
         pitch = self.pitch
-        with k.block(f"for (int i = 0; i < {t.mr}; ++i)"):
+        with k.loop("i", t.mr):
             row = row_of_tile(self.kernel, self.c, self.t, "row", "i")
             self._copy_row(row, self._pack_width(), pitch)
             if c.norm is not None:
@@ -97,8 +96,7 @@ class PackedRows:
         for d, extent in enumerate(shape):
             count = extent // width if d == len(shape) - 1 else extent
             # Unrolling these loops would only make the build slower.
-            k.emit("#pragma unroll 1")
-            loops.enter_context(k.block(f"for (int k{d} = 0; k{d} < {count}; ++k{d})"))
+            loops.enter_context(k.loop(f"k{d}", count, unroll=1))
             steps.append(var(f"k{d}", count) * (width if d == len(shape) - 1 else 1))
         return linearize(steps, shape)
 
@@ -110,7 +108,7 @@ class PackedRows:
         rows = t.tiles * t.mr
         with ExitStack() as loops:
             at = self._k_loops(loops, width)
-            loops.enter_context(k.block(f"for (int i = 0; i < {rows}; ++i)"))
+            loops.enter_context(k.loop("i", rows))
             k.emit(f"const int row = min(block*{rows} + i, {c.m - 1});")
             row = var("row", c.m)
             self._copy_step(reader, row, at, width, f"packed + i*{self.pitch}")
@@ -137,14 +135,14 @@ class PackedRows:
         steps = c.k // width
         k.emit(f"float* x = rows + i*{pitch};")
         k.emit(f"{f} v = 0.0f;")
-        k.emit(f"for (int s = 0; s < {steps}; ++s) v += {load};")
+        k.each("s", steps, f"v += {load};")
         k.emit(f"const float mean = {horizontal(k, 'v', width, '+')} / {c.k}.0f;")
         k.emit("v = 0.0f;")
-        k.emit(f"for (int s = 0; s < {steps}; ++s) {{ const {f} d = {load} - mean; v = fma(d, d, v); }}")
+        k.each("s", steps, f"const {f} d = {load} - mean; v = fma(d, d, v);", form=Form.BRACES)
         variance = f"{horizontal(k, 'v', width, '+')} / {c.k}.0f"
         k.emit(f"const float rstd = 1.0f / sqrt({variance} + {float(c.norm.attrs['epsilon'])!r}f);")
         reader = Reader(self.env, k, width)
-        with k.block(f"for (int s = 0; s < {steps}; ++s)"):
+        with k.loop("s", steps):
             at = var("s", steps) * width + (lane(width) if width > 1 else 0)
             text = f"({load} - mean) * rstd"
             for i, op in ((1, "*"), (2, "+")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
 from ecp.ir.graph import Node
 from ecp.ir.interp import label
 from ecp.passes.storage import Buffer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from ecp.codegen.kernel import Kernel, Launch
+from ecp.codegen.core.kernel import Kernel, Launch, global_id
+from ecp.codegen.core.statements import Form
 from ecp.codegen.reader import Env, Reader, compute_type
 from ecp.codegen.schedule import Schedule
 from ecp.errors import UnsupportedOperatorError
@@ -24,8 +25,8 @@ def emit_scan(env: Env, schedule: Schedule, node: Node, anchor: Node) -> Launch:
     out = anchor.outputs[0]
     shape = env.graph.types[out].shape
     total = prod(shape)
-    kernel.emit("const int item = get_global_id(0);")
-    kernel.emit(f"if (item >= {total}) return;")
+    kernel.declare("const int", item=global_id())
+    kernel.do_when(f"item >= {total}", "return;")
     coords = delinearize(var("item", total), shape)
     {"ArgMax": _arg, "ArgMin": _arg, "CumSum": _cumsum, "TopK": _topk}[anchor.op](env, reader, anchor, coords)
     kernel.flops = env.graph.types[anchor.inputs[0]].size
@@ -40,9 +41,9 @@ def _arg(env: Env, reader: Reader, anchor: Node, coords: list[Expr]) -> None:
     better += "=" if attrs["select_last_index"] else ""
     ctype = compute_type(env.graph.types[source].dtype)
     k.emit(f"long best = 0; {ctype} top = {reader.read(source, [*keep[:axis], Expr(), *keep[axis + 1 :]])};")
-    with k.block(f"for (int i = 1; i < {extent}; ++i)"):
+    with k.loop("i", extent, first=1):
         x = reader.read(source, [*keep[:axis], var("i", extent), *keep[axis + 1 :]])
-        k.emit(f"if ({x} {better} top) {{ top = {x}; best = i; }}")
+        k.do_when(f"{x} {better} top", f"top = {x}; best = i;", form=Form.BRACES)
     reader.store(anchor.output, coords, "best")
 
 
@@ -55,7 +56,7 @@ def _cumsum(env: Env, reader: Reader, anchor: Node, coords: list[Expr]) -> None:
     if attrs["exclusive"]:
         lo, hi = (f"{here} + 1", hi) if attrs["reverse"] else (lo, here)
     k.emit(f"{ctype} total = 0;")
-    with k.block(f"for (int i = {lo}; i < {hi}; ++i)"):
+    with k.loop("i", hi, first=lo):
         k.emit(f"total += {reader.read(source, [*coords[:axis], var('i', extent), *coords[axis + 1 :]])};")
     reader.store(anchor.output, coords, "total")
 
@@ -68,10 +69,10 @@ def _topk(env: Env, reader: Reader, anchor: Node, coords: list[Expr]) -> None:
     k, source, attrs = reader.kernel, anchor.inputs[0], anchor.attrs
     axis, extent = attrs["axis"], env.graph.types[source].shape[attrs["axis"]]
     better = ">" if attrs["largest"] else "<"
-    with k.block(f"for (int i = 0; i < {extent}; ++i)"):
+    with k.loop("i", extent):
         x = reader.read(source, [*coords[:axis], var("i", extent), *coords[axis + 1 :]])
         k.emit("int rank = 0;")
-        with k.block(f"for (int j = 0; j < {extent}; ++j)"):
+        with k.loop("j", extent):
             y = reader.read(source, [*coords[:axis], var("j", extent), *coords[axis + 1 :]])
             first, equal = f"{y} {better} {x}", f"{y} == {x}"
             if compute_type(env.graph.types[source].dtype) in ("float", "double"):
@@ -79,6 +80,6 @@ def _topk(env: Env, reader: Reader, anchor: Node, coords: list[Expr]) -> None:
                 first += " || ({} && !{})".format(*(nans if attrs["largest"] else nans[::-1]))
                 equal = f"({equal} || ({nans[0]} && {nans[1]}))"
             k.emit(f"rank += {first} || ({equal} && j < i);")
-        with k.block(f"if (rank == {reader.index(coords[axis])})"):
+        with k.when(f"rank == {reader.index(coords[axis])}"):
             reader.store(anchor.outputs[0], coords, x)
             reader.store(anchor.outputs[1], coords, "i")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
 
 
 def shuffle(vec: int) -> str:

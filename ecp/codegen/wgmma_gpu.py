@@ -33,8 +33,6 @@ ulong ecp_matrix(uint at, uint rows) { return (ulong)(at >> 4) | ((ulong)rows <<
 # A choice between two elements of an array in registers, which stays there: their address is never computed.
 PICK = """float ecp_pick(int first, float a, float b) { return first ? a : b; }
 """
-# Where a kernel begins to read what other launches wrote: in a chain its work-groups meet here.
-MEET = "/* ECP_MEET */"
 # Between what others wrote and copies of it.
 FENCE = "ECP_ASYNC_FENCE();"
 

@@ -22,9 +22,9 @@ import numpy as np
 
 from ecp.codegen.contraction import Contraction
 from ecp.codegen.conv_cut import Geometry, Source, fewest_idle, work_items
+from ecp.codegen.core.kernel import Kernel, Launch, global_id
 from ecp.codegen.epilogue_cpu import Epilogue
 from ecp.codegen.hints import DISTANCE, PREFETCH
-from ecp.codegen.kernel import Kernel, Launch
 from ecp.codegen.packing import pack_weights
 from ecp.codegen.reader import Env
 from ecp.codegen.register_tile import RegisterTile
@@ -98,7 +98,7 @@ class _Winograd:
     def emit(self) -> Launch:
         """The launch."""
         t, k = self.cut, self.kernel
-        k.emit("const int item = get_global_id(0);")
+        k.declare("const int", item=global_id())
         k.emit(f"const int block = item % {t.blocks}, column = item / {t.blocks};")
         k.emit(f"const int first = block*{t.tiles}, count = min({t.tiles}, {self.count} - first);")
         for name, size in (
@@ -108,13 +108,13 @@ class _Winograd:
         ):
             k.emit(f"float {name}[{size}] __attribute__((aligned(64)));")
         last = f"min((column + 1)*{t.panels}, {self.panels})"
-        panels = f"for (int panel = column*{t.panels}; panel < {last}; ++panel)"
-        with k.block(panels), k.block(f"for (int at = 0; at < count; at += {t.mr})"):
-            with k.block(f"for (int i = 0; i < {t.mr}; ++i)"):
+        panels = k.loop("panel", last, first=f"column*{t.panels}")
+        with panels, k.loop("at", "count", step=t.mr):
+            with k.loop("i", t.mr):
                 self._place()
                 self._input()
             self._multiply()
-            with k.block(f"for (int t = 0; t < min({t.mr}, count - at); ++t)"):
+            with k.loop("t", f"min({t.mr}, count - at)"):
                 self._output()
         k.flops = self.c.flops  # of the direct sum, as everywhere: what is computed is the same
         return k.finish((t.blocks * t.columns, 1, 1), (1, 1, 1))
@@ -142,7 +142,7 @@ class _Winograd:
                 k.emit(
                     f"const __global float* p{r}{q} = {inside} ? corner + {r * s.row + q * s.pixel} : {outside};"
                 )
-        with k.block(f"for (int c = 0; c < {g.per_in // vec}; ++c)"):
+        with k.loop("c", g.per_in // vec):
             for r in range(4):
                 self._name(f"d{r}{{}}", [f"vload{vec}(c, p{r}{q})" for q in range(4)])
             for q in range(4):
@@ -172,14 +172,14 @@ class _Winograd:
         if self.s.prefetch:  # weights come from beyond L2 with the first tiles only
             k.helper("prefetch", PREFETCH)
             ask = " ".join(f"PREFETCH(b + {DISTANCE + v * vec} + kk*{self.width});" for v in range(t.nr))
-        with k.block("for (int place = 0; place < 16; ++place)"):
+        with k.loop("place", 16):
             for i in range(t.mr):
                 k.emit(f"const float* a{i} = input + place*{t.mr * self.pitch} + {i * self.pitch};")
             self.tile.clear()
             if ask:
-                with k.block("if (at == 0)"):
+                with k.when("at == 0"):
                     self._reduce(ask)
-                with k.block("else"):
+                with k.otherwise():
                     self._reduce("")
             else:
                 self._reduce("")
@@ -188,8 +188,7 @@ class _Winograd:
 
     def _reduce(self, ask: str) -> None:
         k = self.kernel
-        k.emit(f"#pragma unroll {self.s.unroll}")
-        with k.block(f"for (int kk = 0; kk < {self.g.per_in}; ++kk)"):
+        with k.loop("kk", self.g.per_in, unroll=self.s.unroll):
             if ask:
                 k.emit(ask)
             self.tile.weights(f"vload{self.s.vec}")
@@ -200,7 +199,7 @@ class _Winograd:
         t, k, vec = self.cut, self.kernel, self.s.vec
         self._place("at + t")
         high, wide = self.g.out[2:]
-        with k.block(f"for (int v = 0; v < {t.nr}; ++v)"):
+        with k.loop("v", t.nr):
             for r in range(4):
                 places = [f"({4 * r + q}*{t.mr} + t)*{t.nr} + v" for q in range(4)]
                 self._name(f"m{r}{{}}", [f"vload{vec}({place}, sums)" for place in places])
@@ -209,9 +208,9 @@ class _Winograd:
             for r in range(2):
                 for q, value in enumerate(_back(f"w{r}{{}}")):
                     k.emit(f"vstore{vec}({value}, {(2 * r + q) * t.nr} + v, acc);")
-        with k.block("for (int i = 0; i < 4; ++i)"):
+        with k.loop("i", 4):
             k.emit(f"const int py = y + i / 2, px = x + i % 2, m = (image*{high} + py)*{wide} + px;")
-            with k.block(f"if (py < {high} && px < {wide})"):
+            with k.when(f"py < {high} && px < {wide}"):
                 Epilogue(self.env, k, self.c, [], t.nr, vec).row(var("m", self.c.m))
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ecp.codegen.chain import FILE, STATE, chain
-from ecp.codegen.queue import LINE
+from ecp.codegen.core.kernel import Kernel, Launch, global_id, group_id, local_id
+from ecp.codegen.pools import LINE, Memory
 from ecp.codegen.schedule import schedule_for
 from ecp.compiler import compile_graph, default_schedule
 from ecp.ir.graph import Graph
-from ecp.plan import IntArgument, MemArgument
+from ecp.plan import Mem, MemArgument, Pool
 from ecp.plan_check import check_plan
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice
@@ -78,35 +79,58 @@ def test_any_number_of_workers_again_and_again(workers: str, opencl: OpenCLDevic
             assert not state.any()
 
 
-def test_plan_in_plan_out() -> None:
-    bundle = compiled(GRAPHS["vit"](), False)
-    plan, sources, pools = copy.deepcopy(bundle.plan), dict(bundle.sources), dict(bundle.pools)
-    made, texts, filled = chain(plan, sources, pools, 3)
-    assert (plan, sources) == (bundle.plan, bundle.sources) and not plan.groups
-    check_plan(made)
-    assert made.launches == plan.launches and set(texts) == {*sources, FILE}
-    (state,) = [m for m in made.mems if m.name == STATE]
-    static = next(p for p in made.pools if p.name == "static")
-    assert state.offset + state.bytes == static.bytes == filled["static"].nbytes
-    assert state.bytes >= 4 * LINE * (len(plan.launches) * 4 + 1)
-    assert not filled["static"][state.offset :].any()
-    assert np.array_equal(filled["static"][: state.offset], pools["static"])
+def test_a_chain_is_added_to_the_plan_of_its_launches() -> None:
+    alone, made = compiled(GRAPHS["vit"](), False, 3), compiled(GRAPHS["vit"](), True, 3)
+    check_plan(made.plan)
+    assert made.plan.launches == alone.plan.launches and not alone.plan.groups
+    assert made.sources == {**alone.sources, FILE: made.sources[FILE]}
+    (state,) = [m for m in made.plan.mems if m.name == STATE]
+    static = next(p for p in made.plan.pools if p.name == "static")
+    assert state.offset + state.bytes == static.bytes == made.pools["static"].nbytes
+    assert state.bytes >= 4 * LINE * (len(made.plan.launches) * 4 + 1)
+    assert not made.pools["static"][state.offset :].any()
+    assert np.array_equal(made.pools["static"][: state.offset], alone.pools["static"])
     # Each distinct kernel is there once, as a function; places are in units of the pools' alignment.
-    assert texts[FILE].count("__kernel") == 1
-    assert texts[FILE].count("case ") == len({launch.kernel for launch in plan.launches})
+    text = made.sources[FILE]
+    assert text.count("__kernel") == 1
+    assert text.count("case ") == len({launch.kernel for launch in alone.plan.launches})
 
 
-def test_what_needs_groups_or_scalars_stays_as_it_is() -> None:
-    bundle = compiled(GRAPHS["vit"](), False)
-    given = (bundle.plan, bundle.sources, bundle.pools)
-    for word in ("get_local_id(0)", "barrier(CLK_LOCAL_MEM_FENCE)", "__read_only image2d_t"):
-        sources = {name: f"{text}\n/* {word} */" for name, text in bundle.sources.items()}
-        assert chain(bundle.plan, sources, bundle.pools, 2)[0] is bundle.plan
-    plan = copy.deepcopy(bundle.plan)
-    plan.launches[0].args.append(IntArgument(1))
-    assert chain(plan, *given[1:], 2)[0] is plan
-    plan = replace(bundle.plan, launches=bundle.plan.launches[:1])
-    assert chain(plan, *given[1:], 2)[0] is plan
+def launch(write: Callable[[Kernel], object], image: bool = False) -> Launch:
+    kernel = Kernel("map")
+    out = kernel.argument("x", "float32", write=True)
+    if image:
+        kernel.image("weights")
+    kernel.declare("const int", item=global_id())
+    write(kernel)
+    kernel.emit(f"{out}[item] = 1.0f;")
+    return kernel.finish((4,), (1,))
+
+
+def memory() -> Memory:
+    pools = [Pool("arena", 64, None, "rw"), Pool("static", 0, None, "rw")]
+    return Memory({n: Mem(n, "arena", 0, 64) for n in ("x", "weights")}, pools, {})
+
+
+def inside(kernel: Kernel) -> None:
+    with kernel.loop("i", 3), kernel.when("i > 0"):
+        kernel.barrier()
+
+
+def test_work_items_that_do_things_together_are_not_chained() -> None:
+    plain = launch(lambda k: None)
+    joined = chain([plain, plain], memory(), 2)
+    assert joined is not None and "const int item = g0;" in joined.source
+    assert chain([plain], memory(), 2) is None
+    together: list[Callable[[Kernel], object]] = [
+        lambda k: k.declare("const int", lid=local_id()),
+        lambda k: k.emit("int a = ", group_id(1), ";"),
+        lambda k: k.local_array("float", part=4),
+        inside,
+    ]
+    for other in (*map(launch, together), launch(lambda k: None, image=True)):
+        kept = memory()
+        assert chain([plain, other], kept, 2) is None and not kept.more
 
 
 def test_a_chain_outside_its_plan_is_refused() -> None:

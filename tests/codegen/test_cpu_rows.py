@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from ecp.codegen.kernel import Kernel
+from ecp.codegen.core.kernel import Kernel
 from ecp.codegen.queue import LINE
 from ecp.codegen.schedule import schedule_for
 from ecp.codegen.shuffles import transpose

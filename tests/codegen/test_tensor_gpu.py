@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ecp.codegen.attention_mma_gpu import Shape
-from ecp.codegen.chain_gpu import FILE, LOCAL_BYTES, MOST_WORK
+from ecp.codegen.chain import FILE
+from ecp.codegen.chain_gpu import LOCAL_BYTES, MOST_WORK
 from ecp.codegen.matmul_large_gpu import LOCAL_BYTES as TILE_BYTES
 from ecp.codegen.matmul_large_gpu import LargeTile, _tiles, large_clocks, large_tile, stages, sum_bytes
 from ecp.codegen.schedule import schedule_for

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecp.codegen.chain_gpu import FILE
+from ecp.codegen.chain import FILE
 from ecp.codegen.matmul_large_gpu import LOCAL_BYTES
 from ecp.codegen.matmul_wgmma_gpu import _tiles, warpgroup_tile
 from ecp.codegen.planes_gpu import in_planes, stored_in_planes

@@ -121,7 +121,7 @@ float ecp_sum16(float16 v) {
 }
 
 __kernel __attribute__((reqd_work_group_size(1,1,1))) __attribute__((intel_vec_len_hint(1)))
-void attention_86f1f699ef(__global int* m0, __global const float* restrict m1, __global const float* restrict m2, __global const float* restrict m3, __global float* m4)
+void attention_a0b1e498df(__global int* m0, __global const float* restrict m1, __global const float* restrict m2, __global const float* restrict m3, __global float* m4)
 {
   int have = -1;
   float kt[1536] __attribute__((aligned(64)));
@@ -449,7 +449,7 @@ void attention_86f1f699ef(__global int* m0, __global const float* restrict m1, _
             vstore16(t56, 0, m4 + (head*1280+1264));
           }
         }
-        else  {
+        else {
           for (int g = 0; g < wide; ++g) {
             float16 s0_0 = 0.0f, s0_1 = 0.0f, s0_2 = 0.0f, s0_3 = 0.0f;
             float16 s1_0 = 0.0f, s1_1 = 0.0f, s1_2 = 0.0f, s1_3 = 0.0f;
