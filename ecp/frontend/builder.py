@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ecp.frontend.limits import check_constant, check_shape
 from ecp.ir.graph import Graph, Node, Type
 from ecp.ir.infer import infer_node, type_of
 from ecp.ir.interp import evaluate
@@ -41,6 +42,7 @@ class Builder:
 
     def add_input(self, name: str, type_: Type) -> None:
         """Declare a graph input."""
+        check_shape(type_.shape, f"input {name!r}")
         self.inputs.append(name)
         self.types[name] = type_
 
@@ -69,8 +71,12 @@ class Builder:
             self.types[names[-1]] = Type(())
         node = Node(op, tuple(inputs), tuple(names), dict(attrs), self._node_name(source), (source,))
         types = infer_node(node, self.types)
+        for made in types:
+            check_shape(made.shape)
         self.types.update(zip(names, types))
         if all(not i or i in self.constants for i in inputs):
+            for made in types:
+                check_constant(made.shape, made.dtype)
             for name, array in zip(names, evaluate(node, self.constants)):
                 self.constants[name] = array
                 self.types[name] = type_of(array)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from ecp.frontend.limits import check_constant, check_shape
 from ecp.frontend.loading import dtype_name
 from ecp.frontend.registry import NodeContext, converter
 
@@ -40,13 +43,23 @@ def constant_of_shape(c: NodeContext) -> str:
     """ConstantOfShape."""
     value = c.attr("value")
     value = np.zeros(1, np.float32) if value is None else value
-    return c.add_const(np.full(c.ints(0, "shape"), value.reshape(-1)[0], value.dtype))
+    wanted = c.ints(0, "shape")
+    check_shape(wanted)
+    check_constant(wanted, value.dtype.name)
+    if value.size != 1:
+        raise ValueError(f"its value has {value.size} elements, not one")
+    return c.add_const(np.full(wanted, value.reshape(-1)[0], value.dtype))
 
 
 @converter("Range")
 def range_(c: NodeContext) -> str:
     """Range."""
     start, limit, delta = (c.const(i).reshape(-1)[0] for i in range(3))
+    if delta == 0 or not np.isfinite([start, limit, delta]).all():
+        raise ValueError(f"a range from {start} to {limit} in steps of {delta}")
+    count = max(0, math.ceil((float(limit) - float(start)) / float(delta)))
+    check_shape((count,))
+    check_constant((count,), c.type(0).dtype)
     return c.add_const(np.arange(start, limit, delta, dtype=c.type(0).dtype))
 
 

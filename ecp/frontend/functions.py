@@ -36,6 +36,18 @@ def function_body(
     return body
 
 
+def has_function(node: onnx.NodeProto, opsets: Mapping[str, int]) -> bool:
+    """Whether ONNX defines the operator by others."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    try:
+        schema: Any = onnx.defs.get_schema(
+            node.op_type, opsets.get(node.domain, opsets.get(domain, 0)), domain
+        )
+    except onnx.defs.SchemaError:
+        return False
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
 def _best(versions: Sequence[int], wanted: int) -> int:
     return max((v for v in versions if v <= wanted), default=min(versions))
 

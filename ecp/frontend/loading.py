@@ -12,6 +12,7 @@ from onnx import external_data_helper, numpy_helper
 from ecp.errors import ModelError
 from ecp.frontend import weights
 from ecp.frontend.identity import external_file
+from ecp.frontend.limits import check_shape
 
 MIN_OPSET = 7
 _DTYPES = {"float16", "float32", "float64", "bool"} | {
@@ -70,6 +71,8 @@ def _checked(model: onnx.ModelProto, folder: Path | None, where: str) -> onnx.Mo
         latest = onnx.defs.onnx_opset_version()
         if entry.domain in ("", "ai.onnx") and not MIN_OPSET <= entry.version <= latest:
             raise ModelError(f"{where}: opset {entry.version}; supported are {MIN_OPSET} to {latest}")
+    if model.ir_version > onnx.IR_VERSION:
+        raise ModelError(f"{where}: IR version {model.ir_version}; the newest supported is {onnx.IR_VERSION}")
     if model.graph.sparse_initializer:
         raise ModelError(f"{where}: sparse initializers are not supported; export dense ones")
     for tensor in external_data_helper._get_all_tensors(model):
@@ -125,6 +128,7 @@ def array_of(tensor: onnx.TensorProto, what: str, raw: np.ndarray | None = None)
     ``raw``: its raw data where they were left out of the tensor.
     """
     dtype = dtype_name(tensor.data_type, what)
+    check_shape(tensor.dims, what)
     try:
         if raw is not None and not tensor.HasField("raw_data") and not tensor.HasField("segment"):
             array = raw.view(np.dtype(dtype).newbyteorder("<")).reshape(tensor.dims)

@@ -25,7 +25,7 @@ def model_path() -> Path:
 
 
 def test_asks_for_the_batch() -> None:
-    with pytest.raises(ModelError, match="dynamic dimension 'batch_size'"):
+    with pytest.raises(ModelError, match="'batch_size' "):
         import_onnx(model_path())
 
 
