@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import google.protobuf.message
@@ -27,6 +28,8 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto,
     if isinstance(source, bytes):
         return _checked(_parse(source, "model"), None, "model"), "model"
     path = Path(source)
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: not a file")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -98,7 +101,13 @@ def _load_external(tensor: onnx.TensorProto, folder: Path | None, where: str) ->
         raise ModelError(
             f"{what} has external data at {location!r}, which is missing or unreadable"
         ) from None
+    if not path.is_file():
+        raise ModelError(f"{what} has external data at {location!r}, which is not a file")
     length = size - offset if length < 0 else length
+    check_shape(tensor.dims, what)
+    needed = math.prod(tensor.dims) * np.dtype(dtype_name(tensor.data_type, what)).itemsize
+    if length != needed and 0 <= offset <= size - length:
+        raise ModelError(f"{what} needs {needed} bytes, {length} are given in external data at {location!r}")
     if offset < 0 or offset + length > size:
         raise ModelError(f"{what}: external data file {location!r} is truncated ({size} bytes)")
     with path.open("rb") as stream:

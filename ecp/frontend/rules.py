@@ -10,7 +10,7 @@ from ecp.frontend.registry import NodeContext
 _PADDING = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 #: Attributes that are one of a few words.
 _WORDS: dict[str, dict[str, Sequence[str]]] = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"), {"auto_pad": _PADDING}),
+    **{op: {"auto_pad": _PADDING} for op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")},
     "DepthToSpace": {"mode": ("DCR", "CRD")},
     "Pad": {"mode": ("constant", "reflect", "edge", "wrap")},
     "Resize": {

@@ -30,6 +30,8 @@ def split(path: Path) -> tuple[bytes, dict[int, np.ndarray]] | None:
     The arrays are read-only views of a private mapping, which lives as long as they do. The caller must not
     outlive the file's content: a file that is cut short meanwhile takes the process with it.
     """
+    if not path.is_file():
+        return None
     try:
         with path.open("rb") as stream:
             data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
