@@ -7,7 +7,7 @@ from typing import Any
 
 from ecp.frontend.registry import NodeContext
 
-_PADDING = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+_PADDING = ("NOTSET", "", "SAME_UPPER", "SAME_LOWER", "VALID")
 #: Attributes that are one of a few words.
 _WORDS: dict[str, dict[str, Sequence[str]]] = {
     **{op: {"auto_pad": _PADDING} for op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")},
@@ -30,7 +30,7 @@ def check_rules(c: NodeContext) -> None:
     """Raise ValueError where the node breaks a rule of its operator. ``c``: its attributes, inputs and types."""
     for name, words in _WORDS.get(c.op, {}).items():
         value = c.attr(name, words[0])
-        _need(value in words, f"{name} is {value!r}, must be one of {', '.join(words)}")
+        _need(value in words, f"{name} is {value!r}, must be one of {', '.join(filter(None, words))}")
     rule = _RULES.get(c.op)
     if rule is not None:
         rule(c)
@@ -47,7 +47,7 @@ def _convolution(c: NodeContext) -> None:
     _need(list(weights[2:]) == kernel, f"kernel_shape {kernel} does not fit weights {list(weights)}")
     _need(0 not in weights, f"weights {list(weights)} without elements")
     _need(group >= 1, f"group is {group}, must be 1 or more")
-    if c.attr("auto_pad", "NOTSET") != "NOTSET":
+    if c.attr("auto_pad", "NOTSET") not in ("NOTSET", ""):
         _need(c.attr("pads") is None, "auto_pad and pads are both given")
     if c.has(2):
         count = weights[0] if c.op == "Conv" else weights[1] * group
@@ -56,7 +56,7 @@ def _convolution(c: NodeContext) -> None:
 
 def _pooling(c: NodeContext) -> None:
     kernel, pads = c.attr("kernel_shape"), c.attr("pads") or []
-    if c.attr("auto_pad", "NOTSET") == "NOTSET":
+    if c.attr("auto_pad", "NOTSET") in ("NOTSET", ""):
         _need(all(p < k for p, k in zip(pads, kernel * 2)), f"pads {pads} reach over the kernel {kernel}")
 
 
