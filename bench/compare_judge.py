@@ -161,8 +161,8 @@ class _Draft:
     comparison: Comparison | None = None
 
 
-def _pairs(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> list[tuple[BlockRecord, BlockRecord]]:
-    # A block that was measured again stands twice: the later record counts.
+def pairs_of(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> list[tuple[BlockRecord, BlockRecord]]:
+    """Blocks of equal number, in order. One that was measured again stands twice: the later record counts."""
     left, right = ({r.block: r for r in sorted(side, key=lambda r: r.seq)} for side in (a, b))
     return [(left[n], right[n]) for n in sorted(left.keys() & right.keys())]
 
@@ -193,7 +193,7 @@ def _draft(
 
 def _compared(blank: CellVerdict, a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> _Draft:
     """The draft of two sides that can be compared."""
-    pairs = _pairs(a, b)
+    pairs = pairs_of(a, b)
     spoiled = sum(disturbed(x) or disturbed(y) for x, y in pairs)
     good = [(x, y) for x, y in pairs if _usable(x) and _usable(y)]
     turned = bool(good) and all(_took_turns(r) for pair in good for r in pair)

@@ -16,7 +16,7 @@ import random
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,12 @@ def make_pairs(cases: Sequence[Case], pairs: int, seed: int) -> list[tuple[Step,
 
 
 def open_folders(
-    out: Path, sides: tuple[Side, Side], plan: Sequence[tuple[Step, str]], metric: str, purpose: str
+    out: Path,
+    sides: tuple[Side, Side],
+    plan: Sequence[tuple[Step, str]],
+    metric: str,
+    purpose: str,
+    planted: Mapping[str, Any],
 ) -> tuple[RunFolder, RunFolder]:
     """Two run folders that name each other."""
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -104,7 +109,7 @@ def open_folders(
                 "command": ["bench", *sys.argv[1:]],
                 "environment": environment,
                 "orders": [order for _, order in plan],
-                "plan": plan_to_json([step for step, _ in plan]),
+                "plan": plan_to_json([_of_sides(step, planted)["AB".index(letter)] for step, _ in plan]),
             }
         )
     return folders
@@ -126,25 +131,29 @@ def measure_sides(
     progress: Callable[[str, int, int], None] = lambda label, done, total: None,
     launchers: tuple[Launcher, Launcher] | None = None,
     repeats: int = REPEATS,
+    planted: Mapping[str, Any] | None = None,
 ) -> Measured:
     """Measure both sides. Ctrl-C ends the measurement; the pairs that are complete are judged.
 
     ``repeats``: rounds in which the pairs that the gates call disturbed are measured again. ``launchers`` replaces
-    the processes started in the two checkouts (another host's transport, a test).
+    the processes started in the two checkouts (another host's transport, a test). ``planted``: the fault that side B
+    gets (:mod:`bench.plant`); only a proof of the gate asks for one.
     """
     plan = make_pairs(cases, pairs, seed)
     interrupted = False
+    fault = dict(planted or {})
     with device_lock(device), contextlib.ExitStack() as stack:
         measure: Pair
         if launchers is None:
             one, other = (stack.enter_context(checkout(side)) for side in sides)
             if interleave.can_take_turns(one) and interleave.can_take_turns(other):
-                measure = partial(_in_turns, (one, other))
+                measure = partial(_in_turns, (one, other), fault)
             else:
-                measure = partial(_block_after_block, (partial(launch_in, one), partial(launch_in, other)))
+                both = partial(launch_in, one), partial(launch_in, other)
+                measure = partial(_block_after_block, both, fault)
         else:
-            measure = partial(_block_after_block, launchers)
-        folders = open_folders(out, sides, plan, metric, purpose)
+            measure = partial(_block_after_block, launchers, fault)
+        folders = open_folders(out, sides, plan, metric, purpose, fault)
         state = "stopped"
         try:
             carry_out = partial(_carry_out, partial(measure, folders, prepared, target, settings), progress)
@@ -216,8 +225,15 @@ def _carry_out(
     return spoiled
 
 
+def _of_sides(step: Step, planted: Mapping[str, Any]) -> tuple[Step, Step]:
+    """The step as each side is asked for it."""
+    case = replace(step.case, options={**step.case.options, **planted})
+    return step, replace(step, case=case)
+
+
 def _block_after_block(
     launchers: tuple[Launcher, Launcher],
+    planted: Mapping[str, Any],
     folders: tuple[RunFolder, RunFolder],
     prepared: Mapping[str, Prepared],
     target: Target,
@@ -226,16 +242,18 @@ def _block_after_block(
     order: str,
 ) -> list[BlockRecord]:
     """One block of each side, the second when the first has ended."""
+    steps = _of_sides(step, planted)
     sides = ["AB".index(letter) for letter in order]
     return [
         record
         for i in sides
-        for record in run_steps([step], prepared, target, settings, folders[i], launcher=launchers[i])
+        for record in run_steps([steps[i]], prepared, target, settings, folders[i], launcher=launchers[i])
     ]
 
 
 def _in_turns(
     trees: tuple[Path, Path],
+    planted: Mapping[str, Any],
     folders: tuple[RunFolder, RunFolder],
     prepared: Mapping[str, Prepared],
     target: Target,
@@ -245,8 +263,8 @@ def _in_turns(
 ) -> list[BlockRecord]:
     """One block of each side, both at once, taking turns."""
     model = prepared[step.case.model]
-    request = make_request(step.case, model, target, settings)
-    replies = interleave.run_pair((request, request), trees, order, settings.timeout_s)
+    one, other = (make_request(s.case, model, target, settings) for s in _of_sides(step, planted))
+    replies = interleave.run_pair((one, other), trees, order, settings.timeout_s)
     records = []
     for reply, folder in zip(replies, folders, strict=True):
         # Half of the pair's time: what a block of it cost.

@@ -1,11 +1,12 @@
 """``python -m bench.regress_proof``: what the gate is worth on this device, measured.
 
-1. A/A: the revision against itself, 20 comparisons of 7 pairs: false alarms.
-2. A slow-down is planted in the matrix product (:mod:`bench.planted`); two measurements say how much a planted share
-   costs, then 5 % and 1 % are planted and their true size is measured by more pairs.
-3. The gate compares each with the clean revision, 10 pairs a time: 5 % must be found, 1 % must not be claimed.
+1. A/A: the revision against itself: false alarms.
+2. The same code with a planted slow-down (:mod:`bench.plant`): +5 % and +21 % must be found, 1 % must not be claimed.
+3. The same code with a planted wrong output: the comparison must end as ``failed``.
 
-One line per comparison goes to ``campaign.jsonl`` as it ends; the same command continues an interrupted campaign.
+``--disturb 0.5`` does it beside a process that uses half of a processor in random bursts; the table has a line with
+and a line without. One line per comparison goes to ``campaign.jsonl`` as it ends; the same command continues an
+interrupted campaign, and the same folder takes both kinds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import regress_proof_table
-from bench.compare_judge import CellVerdict, difference_of, judge
-from bench.compare_report import reach
-from bench.compare_run import Measured, measure_sides
+from bench.compare_judge import CellVerdict, difference_of, judge, pairs_of
+from bench.compare_report import QUICK_REPEATS, reach
+from bench.compare_run import REPEATS, Measured, measure_sides
 from bench.compare_sides import Side, git, resolve
+from bench.disturber import disturbing
 from bench.options import RunOptions
 from bench.paths import RESULTS
-from bench.planted import planted_commit
+from bench.plant import SLOW, WRONG, comparable
 from bench.prepare import Prepared, prepare
 from bench.regress_margin import profile, save
+from bench.regress_output import exit_code
 from bench.run import make_cases
 from bench.runner import Settings, Target
 from bench.stats.paired import MARGIN
@@ -39,39 +42,54 @@ from ecp.errors import EcpError, UsageError
 
 GATE = Settings(min_samples=10, min_seconds=1.0, warmup_seconds=3.0)
 QUICK = Settings(min_samples=10, min_seconds=0.6, warmup_seconds=2.0)
-# Share of tiles that the first planted change slows down: large against noise, small against the whole.
-FIRST_SHARE = 0.3
 # Seconds of a pair apart from its turns: start, warm-up, output check, states before and after.
 PAIR_SECONDS = 1.6
+# How faults get into side B; campaigns of another way are not continued.
+PLANTED_BY = "options"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One comparison of the campaign. ``target``: slow-down to plant (0 none, None the first, unknown one)."""
+    """One comparison of the campaign.
+
+    ``kind``: ``aa``, ``slow`` or ``wrong``; ``target``: slow-down to plant (0.05: 5 %); ``disturb``: share of one
+    processor that a stranger uses meanwhile; ``repeats``: rounds in which disturbed pairs are measured again.
+    """
 
     name: str
     kind: str
-    target: float | None
+    target: float
     pairs: int
     settings: Settings
+    repeats: int
+    disturb: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """What it will take, roughly; every third iteration is not recorded."""
-        return self.pairs * (PAIR_SECONDS + 2 * 1.5 * self.settings.min_seconds)
+        """What it will take, roughly; every third iteration is not recorded, disturbed pairs are measured twice."""
+        if self.kind == "wrong":
+            return PAIR_SECONDS + 3 * self.settings.min_seconds
+        rounds = 2 if self.disturb else 1
+        return rounds * self.pairs * (PAIR_SECONDS + 3 * self.settings.min_seconds)
+
+    @property
+    def planted(self) -> dict[str, float]:
+        """What side B is asked for."""
+        return {"aa": {}, "slow": {SLOW: self.target}, "wrong": {WRONG: 1.0}}[self.kind]
 
 
-def steps(aa: int, repeats: int, targets: tuple[float, ...]) -> Iterator[Step]:
+def steps(
+    aa: int, repeats: int, targets: Sequence[float], wrong: int = 0, disturb: float = 0.0
+) -> Iterator[Step]:
     """The campaign in its order."""
+    more = f"-beside-{disturb:g}" if disturb else ""
     for n in range(aa):
-        yield Step(f"aa-{n}", "aa", 0.0, 7, QUICK)
-    yield Step("first", "first", None, 10, QUICK)
-    for target in targets:
-        yield Step(f"trim-{target:g}", "trim", target, 12, QUICK)
-        yield Step(f"size-{target:g}", "size", target, 20, GATE)
+        yield Step(f"aa-{n}{more}", "aa", 0.0, 7, QUICK, QUICK_REPEATS, disturb)
     for n in range(repeats):
         for target in targets:
-            yield Step(f"gate-{target:g}-{n}", "gate", target, 10, GATE)
+            yield Step(f"slow-{target:g}-{n}{more}", "slow", target, 10, GATE, REPEATS, disturb)
+    for n in range(wrong):
+        yield Step(f"wrong-{n}{more}", "wrong", 0.0, 10, QUICK, QUICK_REPEATS, disturb)
 
 
 @dataclass
@@ -103,6 +121,8 @@ class Campaign:
                 path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         if rows:
             head = rows[0]
+            if head.get("planted_by") != PLANTED_BY:
+                raise UsageError(f"{folder} holds a campaign that planted in another way; choose --out")
             if (head["model"], head["device"]) != (model, device):
                 raise UsageError(
                     f"{folder} holds a campaign of {head['model']} on {head['device']}; choose --out"
@@ -111,7 +131,8 @@ class Campaign:
         folder.mkdir(parents=True, exist_ok=True)
         base = git("rev-parse", "--verify", f"{revision}^{{commit}}")
         campaign = cls(folder, base, model, device, {})
-        campaign._write({"base": base, "model": model, "device": device, "margin": MARGIN, "utc": _now()})
+        head = {"base": base, "model": model, "device": device, "margin": MARGIN, "planted_by": PLANTED_BY}
+        campaign._write({**head, "utc": _now()})
         return campaign
 
     def add(self, row: dict[str, Any]) -> None:
@@ -123,27 +144,6 @@ class Campaign:
         with self.path.open("a") as stream:
             stream.write(json.dumps(row, allow_nan=False) + "\n")
 
-    def share(self, step: Step) -> float:
-        """Share of tiles to slow down for the step's slow-down, from what the shares measured before cost."""
-        if step.kind == "first":
-            return FIRST_SHARE
-        if step.kind == "aa" or step.target is None:
-            return 0.0
-        if step.kind == "trim":
-            before = [r for r in self.done.values() if r["kind"] in ("first", "trim")][-1]
-        else:
-            before = self.done[f"trim-{step.target:g}"]
-        cost = (before["ratio"] or 0.0) - 1.0
-        if before["kind"] == "first" and cost <= 0.02:
-            raise EcpError(
-                f"slowing {FIRST_SHARE:.0%} of the tiles down cost {cost:.1%}: nothing to plant with"
-            )
-        factor = step.target / max(cost, 1e-6)
-        # A small cost is known roughly: it corrects a share, it does not turn it over.
-        return min(
-            1.0, before["share_of_tiles"] * (min(2.0, max(0.5, factor)) if step.kind != "trim" else factor)
-        )
-
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -152,38 +152,44 @@ def _now() -> str:
 def run_step(
     step: Step, campaign: Campaign, prepared: dict[str, Prepared], target: Target, tell: Any
 ) -> None:
-    """Measure one step and keep its line."""
-    share = campaign.share(step)
-    commit = planted_commit(share, campaign.base) if share else campaign.base
-    sides = resolve(campaign.base, campaign.folder), Side(f"{step.name}", "revision", commit)
-    measured = measure_sides(
-        sides,
-        make_cases("latency", RunOptions(campaign.device, campaign.model, "ecp"), (), ()),
-        prepared,
-        device=campaign.device,
-        target=target,
-        pairs=step.pairs,
-        seed=sum(step.name.encode()) + 1000 * len(campaign.done),
-        out=campaign.folder / "runs",
-        settings=step.settings,
-        purpose=step.name,
-        progress=tell,
-    )
+    """Measure one step and keep its line. Raises :class:`EcpError` where the code measured has not planted."""
+    side = resolve(campaign.base, campaign.folder)
+    with disturbing(step.disturb) as disturbance:
+        measured = measure_sides(
+            (side, Side(step.name, "revision", campaign.base)),
+            make_cases("latency", RunOptions(campaign.device, campaign.model, "ecp"), (), ()),
+            prepared,
+            device=campaign.device,
+            target=target,
+            pairs=step.pairs,
+            seed=sum(step.name.encode()) + 1000 * len(campaign.done),
+            out=campaign.folder / "runs",
+            settings=step.settings,
+            purpose=step.name,
+            progress=tell,
+            repeats=step.repeats,
+            planted=step.planted,
+        )
     if measured.interrupted:
         raise KeyboardInterrupt
-    (verdict,) = judge(measured.a, measured.b, measured.run_a, measured.run_b, margin=MARGIN)
-    campaign.add(_row(step, share, verdict, measured))
+    campaign.add({**row_of(step, measured), "disturbed_by": disturbance.share})
 
 
-def _row(step: Step, share: float, verdict: CellVerdict, measured: Measured) -> dict[str, Any]:
-    right = {r.block: r for r in measured.b}
-    pairs = [(a, right[a.block]) for a in measured.a if a.samples_ms and right[a.block].samples_ms]
+def row_of(step: Step, measured: Measured) -> dict[str, Any]:
+    """The line of a finished step: its verdict, its pairs, and whether the gate did what it must."""
+    for record in measured.b:
+        if record.samples_ms and record.extra.get("planted", {}) != step.planted:
+            raise EcpError(f"{step.name}: side B was asked to plant {step.planted} and did not")
+    (verdict,) = judge(measured.a, comparable(measured.b), measured.run_a, measured.run_b, margin=MARGIN)
+    pairs = [(a, b) for a, b in pairs_of(measured.a, measured.b) if a.samples_ms and b.samples_ms]
     return {
         **verdict.to_dict(),
         "name": step.name,
         "kind": step.kind,
         "target": step.target,
-        "share_of_tiles": share,
+        "disturb": step.disturb,
+        "exit_code": exit_code([verdict]),
+        "wrong_outputs": [sum(r.error.get("ok") is False for r in side) for side in (measured.a, measured.b)],
         "differences": [round(difference_of(a, b), 6) for a, b in pairs],
         "statuses": [f"{a.status}/{b.status}" for a, b in pairs],
         "pair_wall_s": [round(a.extra.get("pair_wall_s", 0.0), 3) for a, _ in pairs],
@@ -197,15 +203,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.regress_proof", description=__doc__)
     parser.add_argument("--model", default="vit_tiny")
     parser.add_argument("--device", default="local")
-    parser.add_argument("--revision", default="HEAD", help="what is measured and planted into")
+    parser.add_argument("--revision", default="HEAD", help="what is measured, on both sides")
     parser.add_argument("--aa", type=int, default=20, help="A/A comparisons")
     parser.add_argument("--repeats", type=int, default=3, help="comparisons by the gate per planted size")
-    parser.add_argument("--sizes", type=float, nargs="+", default=[0.05, 0.01], help="slow-downs to plant")
+    parser.add_argument(
+        "--sizes", type=float, nargs="+", default=[0.05, 0.21, 0.01], help="slow-downs to plant"
+    )
+    parser.add_argument("--wrong", type=int, default=3, help="comparisons with a planted wrong output")
+    parser.add_argument(
+        "--disturb",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of one processor used by a stranger",
+    )
     parser.add_argument("--out", type=Path, default=RESULTS / "regress-proof", help="folder of the campaign")
     args = parser.parse_args(arguments)
     try:
         campaign = Campaign.open(args.out.resolve(), args.revision, args.model, args.device)
-        return _carry_out(campaign, list(steps(args.aa, args.repeats, tuple(args.sizes))))
+        return _carry_out(campaign, list(steps(args.aa, args.repeats, args.sizes, args.wrong, args.disturb)))
     except EcpError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -220,7 +236,12 @@ def _carry_out(campaign: Campaign, plan: list[Step]) -> int:
     minutes = sum(s.seconds for s in todo) / 60
     console.print(
         f"{len(todo)} of {len(plan)} comparisons to do, about {minutes:.0f} minutes for a model of vit_tiny's size; "
-        f"revision {campaign.base[:10]}, {campaign.model} on {campaign.device}; nothing else should run",
+        f"revision {campaign.base[:10]}, {campaign.model} on {campaign.device}; nothing else should run"
+        + (
+            ""
+            if not plan or not plan[0].disturb
+            else f" but the disturber, {plan[0].disturb:.0%} of one processor"
+        ),
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -251,7 +272,7 @@ def _carry_out(campaign: Campaign, plan: list[Step]) -> int:
     text = regress_proof_table.render(rows, campaign.base, campaign.model, campaign.device)
     (campaign.folder / "README.md").write_text(text)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
-    alike = [CellVerdict(**_fields(r)) for r in rows if r["kind"] == "aa"]
+    alike = [CellVerdict(**_fields(r)) for r in rows if r["kind"] == "aa" and not r["disturb"]]
     if alike:
         save(profile(campaign.device, alike, MARGIN), campaign.folder)
     return 0 if regress_proof_table.holds(rows) else 1

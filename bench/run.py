@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from baselines import registry
-from bench import devices, plan, schema
+from bench import devices, plan, plant, schema
 from bench.cells import Cell, make_cells
 from bench.launch import run_block
 from bench.names import check_name, split_names
@@ -118,6 +118,8 @@ def parse_settings(texts: Sequence[str], backends: Sequence[str]) -> dict[str, d
     for text in texts:
         key, equals, value = text.partition("=")
         backend, dot, _ = key.partition(".")
+        if key.startswith(plant.PREFIX):
+            raise UsageError(f"--set {text}: faults are planted by python -m bench.regress_proof alone")
         if not equals or not dot:
             raise UsageError(f"--set {text}: write BACKEND.KEY=VALUE, for example ecp.fuse=false")
         table.setdefault(check_name("backend", backend, backends), {})[key] = value
@@ -148,7 +150,10 @@ def open_run(metric: str, options: RunOptions, steps: Sequence[Step]) -> tuple[R
     if options.resume:
         folder, run = find_interrupted(options.out, metric, request_of(options))
         try:
-            return folder, plan.plan_from_json(run["plan"])
+            again = plan.plan_from_json(run["plan"])
+            if any(plant.planted(step.case.options) for step in again):
+                raise ValueError("its plan holds planted faults")
+            return folder, again
         except (KeyError, TypeError, ValueError) as error:
             folder.close()
             raise RecordError(f"{folder.folder / 'run.json'} holds no plan: {error!r}") from error

@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402 - the clock starts before the imports
 
 from baselines import registry  # noqa: E402
 from baselines.base import Backend, RunConfig, Unavailable, Unsupported  # noqa: E402
-from bench import accuracy_gate, inputs, measure, nvidia, timed_path, turns, validity  # noqa: E402
+from bench import accuracy_gate, inputs, measure, nvidia, plant, timed_path, turns, validity  # noqa: E402
 from bench.metrics import METRICS  # noqa: E402
 from bench.protocol import Reply, Request  # noqa: E402
 from ecp.errors import DeviceError, EcpError, UnsupportedOperatorError  # noqa: E402
@@ -55,7 +55,7 @@ def answer(request: Request) -> Reply:
     """Measure; anything the backend raises becomes a status with its own words."""
     _pin(request)
     try:
-        backend = registry.get(request.backend)()
+        backend = plant.into(registry.get(request.backend)(), request.options)
         return _measure(request, backend)
     except (Unsupported, UnsupportedOperatorError) as error:
         return Reply("unsupported", _words(error))
@@ -110,6 +110,7 @@ def _measure(request: Request, backend: Backend) -> Reply:
         "details": dict(described.details),
         "threads": request.threads,
         "options": dict(request.options),
+        **({"planted": planted} if (planted := plant.planted(request.options)) else {}),
         **on_device,
         "worker_start_s": ready - START,
         "worker_total_s": time.perf_counter() - START,
@@ -153,7 +154,7 @@ def _limits(request: Request) -> validity.Limits:
 
 
 def _config(request: Request) -> RunConfig:
-    options = {**request.options, "model": request.model, "model_sha256": request.model_sha256}
+    options = {**plant.without(request.options), "model": request.model, "model_sha256": request.model_sha256}
     options |= {"device_class": request.device_class, "torch_module": "bench.models:torch_module"}
     if request.opencl:
         options |= {"opencl": request.opencl, "opencl_name": request.opencl_name}
