@@ -145,10 +145,12 @@ def _shuffle_upsample(c: NodeContext, x: str, w: str) -> str:
 def _pool_attrs(c: NodeContext) -> dict[str, Any]:
     kernel, size = c.attr("kernel_shape"), c.shape(0)[2:]
     rank, window = len(kernel), _window(c, kernel, size)
-    ceil, shape = c.attr("ceil_mode", 0), []
+    ceil, shape = c.attr("ceil_mode", 0) == 1, []
     for i in range(rank):
         pads, stride = window["pads"], window["strides"][i]
         room = size[i] + pads[i] + pads[rank + i] - window["dilations"][i] * (kernel[i] - 1) - 1
+        if room < 0:
+            raise ValueError(f"kernel {kernel} larger than the padded input {c.shape(0)}")
         count = (-(-room // stride) if ceil else room // stride) + 1
         if ceil and (count - 1) * stride >= size[i] + pads[i]:
             count -= 1  # the last window would start in the end padding
@@ -195,17 +197,35 @@ def global_pool(c: NodeContext) -> str:
 
 
 @converter("BatchNormalization")
-def batch_norm(c: NodeContext) -> str:
-    """Inference form: x * (scale / sqrt(var + eps)) + (bias - mean * that); both fold when constant."""
-    if c.attr("training_mode", 0):
-        raise c.unsupported("training mode")
-    c.unused(1, 2, 3, 4)
+def batch_norm(c: NodeContext) -> list[str]:
+    """x * (scale / sqrt(var + eps)) + (bias - mean * that); both fold when constant."""
     scale, bias, mean, var = (c.input(i) for i in range(1, 5))
+    running: list[str] = []
+    if c.attr("training_mode", 0):
+        old, (mean, var) = (mean, var), _batch_statistics(c)
+        momentum = c.attr("momentum", 0.9)
+        for before, now in zip(old, (mean, var)):
+            kept = c.emit("Mul", before, c.add_const(momentum, like=before))
+            running.append(c.emit("Add", kept, c.emit("Mul", now, c.add_const(1 - momentum, like=now))))
+    else:
+        c.unused(1, 2, 3, 4)
     factor = c.emit(
         "Div", scale, c.emit("Sqrt", c.emit("Add", var, c.add_const(c.attr("epsilon", 1e-5), like=var)))
     )
     shift = c.emit("Sub", bias, c.emit("Mul", mean, factor))
-    return _affine(c, c.input(0), factor, shift)
+    return [_affine(c, c.input(0), factor, shift), *running]
+
+
+def _batch_statistics(c: NodeContext) -> tuple[str, str]:
+    """Mean and variance of a constant input per channel: weights that are standardised at every run."""
+    x = c.input(0)
+    if c.constant_of(x) is None:
+        raise c.unsupported("training mode over a value computed at run time")
+    axes = tuple(i for i in range(len(c.shape(x))) if i != 1)
+    mean = c.emit("ReduceMean", x, axes=axes, keepdims=True)
+    centred = c.emit("Sub", x, mean)
+    variance = c.emit("ReduceMean", c.emit("Mul", centred, centred), axes=axes, keepdims=False)
+    return c.reshape(mean, (c.shape(x)[1],)), variance
 
 
 def _affine(c: NodeContext, x: str, scale: str, bias: str) -> str:

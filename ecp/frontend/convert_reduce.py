@@ -31,7 +31,7 @@ def emit_reduce(c: NodeContext, op: str, value: str, axes: tuple[int, ...] | Non
 @converter(*_PLAIN)
 def plain(c: NodeContext) -> str:
     """Reductions that the IR has."""
-    x, axes, keep = c.input(0), _axes(c), c.attr("keepdims", 1)
+    x, axes, keep = c.input(0), _axes(c), int(c.attr("keepdims", 1) == 1)
     if c.type(0).dtype == "bool":  # Max and Min of bool
         wide = c.emit("Cast", x, to="uint8")
         return c.emit("Cast", emit_reduce(c, c.op, wide, axes, keep), to="bool")
@@ -41,7 +41,7 @@ def plain(c: NodeContext) -> str:
 @converter("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp")
 def composed(c: NodeContext) -> str:
     """Reductions made of a plain one and element-wise operators."""
-    x, axes, keep = c.input(0), _axes(c), c.attr("keepdims", 1)
+    x, axes, keep = c.input(0), _axes(c), int(c.attr("keepdims", 1) == 1)
     if c.op == "ReduceL1":
         return emit_reduce(c, "ReduceSum", c.emit("Abs", x), axes, keep)
     if c.op == "ReduceLogSum":

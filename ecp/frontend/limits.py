@@ -38,7 +38,7 @@ def check_shape(shape: Sequence[int], what: str = "a value") -> None:
     """Refuse a tensor that kernels could not address."""
     if any(d < 0 for d in shape):
         raise ModelError(f"{what} has the negative size {min(shape)}")
-    if any(d > MAX_ELEMENTS for d in shape) or math.prod(shape) > MAX_ELEMENTS:
+    if math.prod(shape) > MAX_ELEMENTS:
         raise ModelError(
             f"{what} has {math.prod(shape):,} elements; the greatest that kernels can address is {MAX_ELEMENTS:,}"
         )

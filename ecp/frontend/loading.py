@@ -101,8 +101,6 @@ def _load_external(tensor: onnx.TensorProto, folder: Path | None, where: str) ->
         raise ModelError(
             f"{what} has external data at {location!r}, which is missing or unreadable"
         ) from None
-    if not path.is_file():
-        raise ModelError(f"{what} has external data at {location!r}, which is not a file")
     length = size - offset if length < 0 else length
     check_shape(tensor.dims, what)
     needed = math.prod(tensor.dims) * np.dtype(dtype_name(tensor.data_type, what)).itemsize

@@ -7,6 +7,8 @@ from typing import Any
 
 from ecp.frontend.registry import NodeContext
 
+# Channels that an LRN looks at: its window is padding that is stored.
+_LARGEST = 1 << 12
 _PADDING = ("NOTSET", "", "SAME_UPPER", "SAME_LOWER", "VALID")
 #: Attributes that are one of a few words.
 _WORDS: dict[str, dict[str, Sequence[str]]] = {
@@ -99,6 +101,8 @@ def _one_hot(c: NodeContext) -> None:
 def _lrn(c: NodeContext) -> None:
     size = c.attr("size")
     _need(size > 0 and size % 2, f"size is {size}, must be odd and positive")
+    if size > _LARGEST:
+        raise c.unsupported(f"a window of {size} channels")
 
 
 def _gemm(c: NodeContext) -> None:

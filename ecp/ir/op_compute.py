@@ -51,7 +51,7 @@ def _conv(attrs: Attrs, types: Any) -> tuple[Type, ...]:
     if x.shape[1] != w.shape[1] * group or w.shape[0] % group:
         raise ValueError(f"Conv of {x.shape} by {w.shape} in {group} groups")
     spatial = window_counts(x.shape[2:], attrs, w.shape[2:])
-    if min(spatial, default=1) < 0:
+    if min(spatial, default=1) < 1:
         raise ValueError(f"Conv kernel {w.shape[2:]} larger than the padded input {x.shape}")
     return (Type((x.shape[0], w.shape[0], *spatial), x.dtype),)
 

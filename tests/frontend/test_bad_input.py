@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,53 @@ def test_wrong_feeds(feeds: dict[str, np.ndarray], message: str) -> None:
 def test_hash(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
     assert model_sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("place", ["folder", "pipe"])
+def test_data_and_models_that_are_no_files(tmp_path: Path, place: str) -> None:
+    odd = tmp_path / "w.bin"
+    if place == "folder":
+        odd.mkdir()
+    else:
+        os.mkfifo(odd)
+    (tmp_path / "m.onnx").write_bytes(external("w.bin").SerializeToString())
+    for mapped in (False, True):
+        with pytest.raises(ModelError, match=r"w\.bin.*not a regular file"):
+            import_onnx(tmp_path / "m.onnx", mapped=mapped)
+        with pytest.raises(ModelError, match=r"not a file|cannot be read"):
+            import_onnx(odd, mapped=mapped)
+
+
+def test_external_data_of_another_size_than_its_tensor(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(b"\0" * 100)
+    (tmp_path / "m.onnx").write_bytes(external("w.bin", 40).SerializeToString())
+    with pytest.raises(ModelError, match="needs 36 bytes, 40 are given"):
+        import_onnx(tmp_path / "m.onnx")
+
+
+def test_a_batch_normalization_of_constant_weights_folds() -> None:
+    """Weight standardisation: BiT, NFNets and hybrid transformers export it in training mode."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((1, 3, 4)).astype(np.float32)}
+    weights |= {k: np.full(3, v, np.float32) for k, v in {"s": 2, "b": 0.5, "m": 0, "v": 1}.items()}
+    norm = helper.make_node(
+        "BatchNormalization",
+        ["w", "s", "b", "m", "v"],
+        ["n", "m2", "v2"],
+        "bn",
+        training_mode=1,
+        epsilon=1e-3,
+    )
+    graph = import_onnx(model([norm, helper.make_node("Add", ["x", "n"], ["y"], "a")], (1, 3, 4), weights))
+    assert [n.op for n in graph.nodes] == ["Add"]
+    w = weights["w"].astype(np.float64)
+    mean, var = w.mean((0, 2), keepdims=True), w.var((0, 2), keepdims=True)
+    (got,) = run(graph, {"x": np.zeros((1, 3, 4), np.float32)}).values()
+    assert np.allclose(got, 2 * (w - mean) / np.sqrt(var + 1e-3) + 0.5, atol=1e-5)
+    run_time = helper.make_node(
+        "BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "m2", "v2"], "bn", training_mode=1
+    )
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"'bn'.*training mode over a value computed at run time"
+    ):
+        import_onnx(model([run_time], (1, 3, 4), {k: weights[k] for k in "sbmv"}))
