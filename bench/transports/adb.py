@@ -171,11 +171,13 @@ class AdbTransport(ShellTransport):
         return [self._adb, "-s", self.serial, "shell", line]
 
     def _failed(self, code: int, stderr: str) -> Exception:
-        errors = [line for line in stderr.splitlines() if "error:" in line]
-        return self._lost(
-            _last_line(errors[0] if errors else stderr)
-            or f"adb ended with status {code} in the middle of a command"
-        )
+        words = refusal(stderr) or f"adb ended with status {code} in the middle of a command"
+        return self._refused(words) or self._lost(words)
+
+    def _refused(self, words: str) -> DeviceError | None:
+        """The error of a phone that is connected and waits for its owner, with what to do."""
+        found = next((s for s in ("unauthorized", "authorizing") if s in words), "")
+        return DeviceError(f"phone {self.serial}: {words}: {ADVICE[found]}") if found else None
 
     def _transfer(self, arguments: list[str], timeout_s: float) -> None:
         done = self._local([self._adb, "-s", self.serial, *arguments], b"", timeout_s, f"adb {arguments[0]}")
@@ -183,7 +185,21 @@ class AdbTransport(ShellTransport):
             return
         words = _reason((done.stdout + b"\n" + done.stderr).decode(errors="replace"))
         refused = any(part in words.lower() for part in _REFUSED)
-        raise TransferError(f"{self.identity}: {words}") if refused else self._lost(words)
+        if refused:
+            raise TransferError(f"{self.identity}: {words}")
+        raise self._refused(words) or self._lost(words)
+
+
+def refusal(stderr: str) -> str:
+    """adb's own line about a command that did not reach the device, without its prefix; empty where there is none.
+
+    It comes first and advice may follow. adb 29 begins it with ``error: ``, adb 31 to 36 with ``adb: ``; a line
+    that a command wrote on the device before the connection broke may stand before it.
+    """
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    own = [line for line in lines if re.match(r"(adb: )?error: |adb: ", line)]
+    found = next((line for line in own if re.search(r"\bdevice\b", line)), (own or lines[-1:] or [""])[0])
+    return re.sub(r"^(adb: )?(error: )?", "", found).rstrip(".")
 
 
 def _absolute(path: str) -> str:

@@ -41,14 +41,16 @@ def test_healthy(phone):
     assert (done.code, done.stdout) == (3, b"abc")
 
 
-def test_unauthorized_says_what_to_do(daemon):
+def test_unauthorized_says_what_to_do(daemon, tmp_path):
     daemon.faults.unauthorized = True
     real_adbd.connect(daemon.serial)
     (found,) = adb.list_devices()
     assert found.state in ("unauthorized", "authorizing") and "accept this computer's key" in found.advice
     with AdbTransport(daemon.serial) as phone:
-        with pytest.raises(DeviceError, match="authoriz"):
+        with pytest.raises(DeviceError, match="authoriz.*accept this computer's key"):
             phone.run(["true"])
+        with pytest.raises(DeviceError, match="authoriz.*accept this computer's key"):
+            phone.pull("/etc/hostname", tmp_path / "hostname")
         with pytest.raises(DeviceError, match="accept this computer's key"):
             phone.reconnect(timeout_s=1)
 
@@ -160,3 +162,27 @@ def test_real_daemon_killed_in_the_middle(tmp_path):
 )
 def test_parse_devices(text, expected):
     assert [(d.serial, d.state, d.usable) for d in adb.parse_devices(text)] == expected
+
+
+ADVICE = "This adb server's $ADB_VENDOR_KEYS is not set\nTry 'adb kill-server' if that seems wrong.\n"
+ADVICE += "Otherwise check for a confirmation dialog on your device.\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "words"),
+    [
+        (f"error: device unauthorized.\n{ADVICE}", "device unauthorized"),
+        (f"adb: device unauthorized.\n{ADVICE}", "device unauthorized"),
+        ("error: device still authorizing\n", "device still authorizing"),
+        ("adb: device still authorizing\n", "device still authorizing"),
+        ("adb: device offline\n", "device offline"),
+        ("error: device '1.2.3.4:5' not found\n", "device '1.2.3.4:5' not found"),
+        ("adb: device '1.2.3.4:5' not found\n", "device '1.2.3.4:5' not found"),
+        ("error: no devices/emulators found\n", "no devices/emulators found"),
+        ("a warning of the program\nerror: closed\n", "closed"),
+        ("what a program said\n", "what a program said"),
+        ("", ""),
+    ],
+)
+def test_refusals_of_old_and_new_adb(stderr, words):
+    assert adb.refusal(stderr) == words
