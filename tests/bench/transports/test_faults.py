@@ -47,9 +47,9 @@ def test_unauthorized_says_what_to_do(daemon, tmp_path):
     (found,) = adb.list_devices()
     assert found.state in ("unauthorized", "authorizing") and "accept this computer's key" in found.advice
     with AdbTransport(daemon.serial) as phone:
-        with pytest.raises(DeviceError, match="authoriz.*accept this computer's key"):
+        with pytest.raises(DeviceError, match=r"authoriz.*accept this computer's key"):
             phone.run(["true"])
-        with pytest.raises(DeviceError, match="authoriz.*accept this computer's key"):
+        with pytest.raises(DeviceError, match=r"authoriz.*accept this computer's key"):
             phone.pull("/etc/hostname", tmp_path / "hostname")
         with pytest.raises(DeviceError, match="accept this computer's key"):
             phone.reconnect(timeout_s=1)
