@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ import numpy as np
 
 from baselines.base import Backend, Description, OpTime, RunConfig, Unsupported
 from baselines.common import opencl_selector, own_options
+from ecp import children
 from ecp.errors import UsageError
 from ecp.options import SETTINGS, parse_setting
 from ecp.plan import Plan
@@ -177,10 +177,10 @@ def _compile_elsewhere(onnx_path: Path, device: str, options: Mapping[str, Any])
     """
     request = json.dumps({"model": str(onnx_path), "device": device, **options})
     command = [sys.executable, "-m", "baselines.ecp_backend"]
-    done = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
+    done = children.run(command, given=request.encode())
     if done.returncode != 0:
         return "this process, after a child that failed"
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.text.splitlines()[-1])
     return found
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from baselines.base import RunConfig, Unavailable, Unsupported
 from baselines.common import opencl_selector
+from ecp import children
 
 TIMEOUT_S = 300.0
 
@@ -54,19 +54,20 @@ def run_program(
     libraries = {str(p.parent) for p in program.parent.rglob("lib*.so")} | {str(program.parent)}
     path = os.pathsep.join([*sorted(libraries), os.environ.get("LD_LIBRARY_PATH", "")])
     try:
-        done = subprocess.run(
-            [str(program), *arguments],
+        done = children.run(
+            [program, *arguments],
             cwd=folder,
             env=os.environ | {"LD_LIBRARY_PATH": path} | dict(extra),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
+            stderr_to_stdout=True,
+            timeout_s=timeout_s,
         )
-    except subprocess.TimeoutExpired as exc:
+    except children.TooLate as exc:
         raise Unsupported(f"{program.name} was not done after {timeout_s:g} s") from exc
+    except children.TooMuch as exc:
+        raise Unsupported(f"{program.name} was stopped: {exc}") from exc
     except OSError as exc:
         raise Unavailable(f"{program} does not start: {exc.strerror} (built for another machine?)") from exc
-    text = done.stdout.decode(errors="replace")
+    text = done.text
     if done.returncode != 0:
         raise Unsupported(f"{program.name} ended with status {done.returncode}: {complaint(text)}")
     return text

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from importlib.metadata import version
@@ -20,7 +19,7 @@ from typing import Any
 
 from baselines.base import RunConfig, Unavailable, Unsupported
 from baselines.common import Interface, cache_dir, derived, first_line
-from ecp import checked
+from ecp import checked, children
 
 TIMEOUT_S = 1800
 # Part of the cache's path: raise it when a converter below is called differently.
@@ -66,13 +65,13 @@ def _run(target: str, command: list[str], out: Path) -> None:
     root = Path(__file__).parent.parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+        done = children.run(command, env=environment, timeout_s=TIMEOUT_S)
     except FileNotFoundError as exc:
         raise Unavailable(f"{target}: no Python at {command[0]}") from exc
-    except subprocess.TimeoutExpired as exc:
+    except children.TooLate as exc:
         raise Unsupported(f"{target} converter: not done after {TIMEOUT_S} s") from exc
     if done.returncode != 0 or not out.exists():
-        raise Unsupported(f"{target} converter: {last_words(done.stderr or done.stdout)}")
+        raise Unsupported(f"{target} converter: {last_words(done.error_text or done.text)}")
 
 
 def _facts_file(model: Path) -> Path:

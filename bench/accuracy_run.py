@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
-import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -40,8 +39,11 @@ from bench.resume import find_interrupted
 from bench.run import exit_code, make_cases
 from bench.runner import to_record
 from bench.validity_machine import machine
+from ecp import children
 from ecp.errors import UsageError
 
+# A picture takes seconds at most; preparing a model may take long, and says nothing meanwhile.
+SILENCE_S, ENDING_S = 3600.0, 10.0
 DEFAULT_MODELS = ("vit_tiny",)
 DEFAULT_BACKENDS = ("ecp", "onnxruntime")
 
@@ -181,8 +183,7 @@ def _predict(
     task = progress.add_task(case.label, total=count, completed=len(read_predictions(path)))
     run = _Run({}, normalisation={"mean": job.mean, "std": job.std, "source": job.normalised_by})
     with _worker(job) as process:
-        for line in process.stdout or ():
-            row = json.loads(line)
+        for row in _rows(process):
             if row["state"] == "ready":
                 run.version, run.true_backend = row["version"], row["true_backend"]
                 start = count - row["left"]
@@ -191,33 +192,41 @@ def _predict(
                 progress.update(task, completed=start + row["done"])
             elif row["state"] in ("unsupported", "unavailable", "failed"):
                 run.failure = Reply(row["state"], row["reason"], run.version)
+        code = process.poll()
     run.predictions = read_predictions(path)
-    if run.failure is None and process.returncode:
-        run.failure = Reply("failed", f"the worker ended with status {process.returncode}", run.version)
+    if run.failure is None and code:
+        run.failure = Reply("failed", f"the worker ended with status {code}", run.version)
     progress.update(task, completed=len(run.predictions))
     return run
 
 
+def _rows(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    """What the worker says; its end or its silence closes the list, the latter as a failure."""
+    try:
+        for line in children.lines(process, SILENCE_S):
+            yield json.loads(line)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ENDING_S)
+    except children.TooLate as error:
+        yield {"state": "failed", "reason": f"the worker was stopped: {error}"}
+
+
 @contextmanager
 def _worker(job: Job) -> Any:
-    process = subprocess.Popen(
+    process = children.start(
         [sys.executable, "-m", "bench.accuracy_worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
     )
     try:
         if process.stdin is not None:
-            process.stdin.write(job.to_json() + "\n")
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(job.to_json().encode() + b"\n")
+                process.stdin.close()
         yield process
-        process.wait()
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        children.end(process)
 
 
 def _job(case: Case, prepared: Prepared, folder: RunFolder, path: Path, reach: devices.Reach) -> Job:

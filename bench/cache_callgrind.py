@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from bench.cache_geometry import option
 from bench.devices import CacheGeometry, CacheLevel
 from bench.paths import cache_dir
+from ecp import children
 from ecp.errors import EcpError
 from ecp.plan import Launch
 from ecp.runtime.bundle import Bundle
@@ -148,13 +148,11 @@ def runner_command(bundle: Path, folder: Path) -> list[str]:
 
 def _run(command: Sequence[str], what: str) -> None:
     try:
-        done = subprocess.run(
-            command, env=pocl_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = children.run(command, env=pocl_environment(), timeout_s=TIMEOUT_S)
+    except (OSError, children.TooLate, children.TooMuch) as error:
         raise SimulationError(f"{what}: {error}") from error
     if done.returncode:
-        last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no message"]
+        last = [line for line in done.error_text.splitlines() if line.strip()][-1:] or ["no message"]
         raise SimulationError(f"{what} ended with status {done.returncode}: {last[0].strip()}")
 
 

@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from bench.protocol import Request
+from ecp import children
 from ecp.errors import EcpError
 
 EVENTS = (
@@ -22,7 +23,7 @@ EVENTS = (
     *("LLC-loads", "LLC-load-misses"),
 )
 RUNS = 20
-SUPPORT_TIMEOUT_S = 20.0
+SUPPORT_TIMEOUT_S, WORKER_TIMEOUT_S = 20.0, 3600.0
 
 
 class CounterError(EcpError):
@@ -77,8 +78,8 @@ def missing_parts() -> str:
     return "" if parse(done.stderr, 1).events else "perf counted nothing"
 
 
-def _expect(stream: IO[str], word: str) -> dict[str, Any]:
-    line = stream.readline()
+def _expect(said: Iterator[str], word: str) -> dict[str, Any]:
+    line = next(said, "")
     try:
         answer: dict[str, Any] = json.loads(line)
     except ValueError as error:
@@ -90,28 +91,31 @@ def _expect(stream: IO[str], word: str) -> dict[str, Any]:
 
 def count(request: Request, runs: int = RUNS) -> tuple[Counted, Mapping[str, Any]]:
     """Counters of ``runs`` inferences after warm-up, and the worker's description of its backend."""
-    worker = subprocess.Popen(
+    worker = children.start(
         [sys.executable, "-m", "bench.cache_worker", str(runs)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
     )
+    perf = None
     if worker.stdin is None or worker.stdout is None:
         raise RuntimeError("pipes were asked for")
     try:
-        worker.stdin.write(json.dumps(request.to_dict()) + "\n")
+        worker.stdin.write(json.dumps(request.to_dict()).encode() + b"\n")
         worker.stdin.flush()
-        described = _expect(worker.stdout, "ready")
+        lines = children.lines(worker, WORKER_TIMEOUT_S)
+        described = _expect(lines, "ready")
         perf = _attach(worker.pid)
-        worker.stdin.write("go\n")
+        worker.stdin.write(b"go\n")
         worker.stdin.flush()
-        _expect(worker.stdout, "done")
+        _expect(lines, "done")
         perf.send_signal(signal.SIGINT)
         _, said = perf.communicate(timeout=SUPPORT_TIMEOUT_S)
+    except (BrokenPipeError, children.TooLate) as error:
+        raise CounterError(f"the worker did not get through: {error}") from error
     finally:
-        worker.kill()
-        worker.wait()
+        for process in filter(None, (worker, perf)):
+            children.end(process)
     counted = parse(said, runs)
     if not counted.events:
         raise CounterError(f"perf counted nothing: {' '.join(said.split())[:200]}")
@@ -120,7 +124,7 @@ def count(request: Request, runs: int = RUNS) -> tuple[Counted, Mapping[str, Any
 
 def _attach(pid: int) -> subprocess.Popen[str]:
     names: Sequence[str] = [f"{event}:u" for event in EVENTS]
-    perf = subprocess.Popen(
+    perf = children.start(
         ["perf", "stat", "-x,", "-e", ",".join(names), "-p", str(pid)], stderr=subprocess.PIPE, text=True
     )
     # perf gives no sign that it has attached; the worker is idle meanwhile, so waiting costs no counts.

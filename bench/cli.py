@@ -7,9 +7,14 @@ inside the command's function, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import typer
@@ -35,6 +40,7 @@ COMMAND_MODULES = (
     "bench.tune_baselines",
 )
 INTERRUPTED = 130
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 # Base of every usage error. typer carries its own copy of click, so the class is taken from typer.
 USAGE_ERRORS: Any = typer.BadParameter.__mro__[2]
 
@@ -64,9 +70,37 @@ def _root() -> None:
     """
 
 
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Inside, whatever asks this process to end is a KeyboardInterrupt: records are closed, phones restored.
+
+    The second one ends it at once. A signal that is ignored from the start (``nohup``) stays ignored.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {n: signal.getsignal(n) for n in ENDING if signal.getsignal(n) is signal.SIG_DFL}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code."""
     command = typer.main.get_command(make_app())
+    with ended_in_order():
+        return _run(command, arguments)
+
+
+def _run(command: Any, arguments: list[str] | None) -> int:
     try:
         code = command.main(arguments, prog_name="python -m bench", standalone_mode=False)
         return code if isinstance(code, int) else 0

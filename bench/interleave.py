@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from bench.launch import WORKER, kill, parse_reply
+from bench.launch import WORKER, parse_reply
 from bench.protocol import Reply, Request
 from bench.turns import VARIABLE
+from ecp import children
 from ecp.errors import EcpError
 
 # The first iteration of a turn finds the other side's data in the caches and its threads still spinning.
@@ -177,12 +178,11 @@ def _start(place: int, requests: Sequence[Request | None], tree: Path) -> _Side:
     }
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the side
     try:
-        process = subprocess.Popen(
+        process = children.start(
             WORKER,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            start_new_session=True,
             pass_fds=(child_hears, child_says),
             cwd=tree,
             env=environment,
@@ -274,7 +274,7 @@ def _end(sides: list[_Side]) -> None:
     """End every process and close what was open; fine to call twice."""
     while sides:
         side = sides.pop()
-        kill(side.process)
+        children.end(side.process)
         side.hear.close()
         os.close(side.say)
         side.errors.close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 
 from bench.protocol import Reply, Request
+from ecp import children
 
 WORKER = (sys.executable, "-m", "bench.worker")
 
@@ -21,22 +21,21 @@ def run_block(request: Request, timeout_s: float) -> Reply:
     KeyboardInterrupt passes through after the process (and its children) are gone.
     """
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
-        )
+        process = children.start(WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         try:
-            out, _ = process.communicate(json.dumps(request.to_dict()).encode(), timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            kill(process)
+            asked = json.dumps(request.to_dict()).encode()
+            done = children.Conversation(process, complete=children.line_is_complete).hold(asked, timeout_s)
+        except children.TooLate:
             return Reply(
                 "failed", f"no answer within {timeout_s:g} s; the worker was stopped (raise --timeout)"
             )
-        except BaseException:
-            kill(process)
-            raise
+        except children.TooMuch as error:
+            return Reply("failed", f"the worker was stopped: {error} without an answer")
+        finally:
+            children.end(process)
         errors.seek(0)
         said = errors.read().decode(errors="replace")
-    return parse_reply(out, process.returncode, said)
+    return parse_reply(done.stdout, done.returncode, said)
 
 
 def parse_reply(out: bytes, returncode: int, said: str) -> Reply:
@@ -63,12 +62,3 @@ def _ending(returncode: int) -> str:
 def _last_words(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return f": {lines[-1][:300]}" if lines else ""
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """End the worker with everything it started; fine where it has ended already."""
-    if process.poll() is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

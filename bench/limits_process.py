@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ecp import children
 from ecp.frontend.identity import model_sha256
 
 EXPORT = "import sys; from bench import models; print(models.onnx_path(sys.argv[1]))"
@@ -26,19 +27,13 @@ LEAST_FREE_GB = 1.0
 def attempt(base: Mapping[str, Any], backend: str, model: str, bounds: Mapping[str, float]) -> dict[str, Any]:
     """One try in fresh processes: the worker's answer, or ``failed`` with what ended it."""
     try:
-        export = subprocess.run(
-            [sys.executable, "-c", EXPORT, model],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=EXPORT_S,
-        )
-    except subprocess.TimeoutExpired:
+        export = children.run([sys.executable, "-c", EXPORT, model], timeout_s=EXPORT_S)
+    except children.TooLate:
         return {"status": "failed", "reason": f"the model was not exported within {EXPORT_S:g} s"}
     if export.returncode != 0:
-        words = (export.stderr.strip().splitlines() or ["no message"])[-1]
+        words = (export.error_text.strip().splitlines() or ["no message"])[-1]
         return {"status": "failed", "reason": f"the model could not be exported: {words[:300]}"}
-    onnx = Path(export.stdout.strip().splitlines()[-1])
+    onnx = Path(export.text.strip().splitlines()[-1])
     place = {k: base[k] for k in ("device_class", "opencl", "opencl_name") if k in base}
     options = {**place, "model": model, "torch_module": "bench.models:torch_module"}
     request = {**base, "backend": backend, "onnx": str(onnx), "options": options}
@@ -49,12 +44,11 @@ def attempt(base: Mapping[str, Any], backend: str, model: str, bounds: Mapping[s
 
 def watched(command: list[str], text: str, seconds: float, memory_gb: float) -> dict[str, Any]:
     """Run a worker under both limits; its answer, or a ``failed`` one that says which limit or signal ended it."""
-    process = subprocess.Popen(
+    process = children.start(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     try:
         # Should memory run out faster than it is watched, the kernel takes this process and no other.
@@ -64,11 +58,9 @@ def watched(command: list[str], text: str, seconds: float, memory_gb: float) -> 
         process.stdin.write(text.encode())
         process.stdin.close()
         said, reason = _watch(process, seconds, memory_gb)
-    except BaseException:
-        _kill(process)
-        raise
+    finally:
+        children.end(process)
     if reason:
-        _kill(process)
         return {"status": "failed", "reason": reason}
     return _answer(process, said)
 
@@ -109,9 +101,3 @@ def _answer(process: subprocess.Popen[bytes], said: bytes) -> dict[str, Any]:
         how = f"was ended by signal {name}" if name else f"exited with status {code}"
         return {"status": "failed", "reason": f"the process {how}"}
     return answer
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ecp import children
 from ecp.errors import EcpError, UsageError
 
 ROUNDS, MIB = 20, 512
@@ -70,13 +70,11 @@ def measure_peaks(device: str, threads: int | None = None, *, rounds: int = ROUN
             "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-            )
-        except subprocess.TimeoutExpired as error:
+            done = children.run(command, env=environment, timeout_s=TIMEOUT_S)
+        except children.TooLate as error:
             raise EcpError(f"the microbenchmarks of {device} took more than {TIMEOUT_S:g} s") from error
         if done.returncode != 0 or not report.exists():
-            said = (done.stdout + done.stderr).splitlines()
+            said = (done.text + done.error_text).splitlines()
             errors = [line.removeprefix("E ") for line in said if line.startswith("E ")]
             words = " ".join(" ".join(errors or said).split())[-800:]
             raise EcpError(f"the microbenchmarks of {device} failed: {words}")

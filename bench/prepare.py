@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ import numpy as np
 
 from bench import inputs
 from bench.paths import cache_dir
-from ecp import checked
+from ecp import checked, children
 from ecp.errors import EcpError, ModelError, UsageError
 from ecp.frontend.identity import model_sha256
 
@@ -41,17 +40,15 @@ class Prepared:
 
 def prepare(model: str) -> Prepared:
     """In a child process: export if needed, make inputs and reference. Raises the child's own EcpError."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.prepare", model], capture_output=True, text=True, check=False
-    )
-    lines = done.stdout.strip().splitlines()
+    done = children.run([sys.executable, "-m", "bench.prepare", model])
+    lines = done.text.strip().splitlines()
     answer = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
     if done.returncode == 0 and "prepared" in answer:
         return Prepared(**answer["prepared"])
     if "error" in answer:
         error = (UsageError if answer["exit_code"] == 2 else EcpError)(answer["error"])
         raise error
-    last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+    last = done.error_text.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
     raise EcpError(f"model '{model}' could not be prepared: {last[0]}")
 
 

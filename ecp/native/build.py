@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from filelock import FileLock
 
-from ecp import checked
+from ecp import checked, children
 from ecp.errors import BuildError, UsageError
 from ecp.runtime.icd import cache_dir
 
@@ -62,13 +61,11 @@ def _build(preset: str, folder: Path) -> None:
     commands = _commands(preset, folder.with_name(folder.name + ".build"))
     for command in commands:
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
+            done = children.run(command, timeout_s=BUILD_TIMEOUT_S)
+        except children.TooLate as error:
             raise BuildError(f"building ecp-run took longer than {BUILD_TIMEOUT_S:g} s") from error
         if done.returncode != 0:
-            words = (done.stderr.strip() or done.stdout.strip())[-2000:]
+            words = (done.error_text.strip() or done.text.strip())[-2000:]
             raise BuildError(f"building ecp-run ({preset}) failed: {' '.join(command)}\n{words}")
     built = folder.with_name(folder.name + ".build")
     checked.folder(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ecp import children
 from ecp.errors import BundleError, DeviceError, EcpError, InputError
 from ecp.native.build import runner
 from ecp.runtime import drivers, icd
@@ -86,7 +88,7 @@ class RunnerProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         chosen = arguments(device, threads, cache)
         command = [str(runner("host")), str(bundle), "--serve", *chosen, *extra]
-        self._process = subprocess.Popen(
+        self._process = children.start(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -169,12 +171,11 @@ class RunnerProcess:
     def close(self) -> None:
         """End the runner and remove its files; safe to call twice."""
         if self._process.poll() is None:
-            self._in.close()
-            try:
+            with contextlib.suppress(BrokenPipeError):
+                self._in.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        children.end(self._process)
         self._out.close()
         self._errors.close()
         self._folder.cleanup()

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 CLASSES = (
     *("Right", "Wrong", "NotANumber", "Chatty", "Killed", "Hangs"),
+    *("Family", "Deaf", "Stopped", "Clinging"),
     *("Slow", "Twice", "Remembers", "Early", "Greedy", "CannotRun", "NotThere", "Raises"),
 )
 # The tests run several at a time on a busy machine: no gate about other load, no gate about steadiness.
@@ -99,9 +100,19 @@ class Workplace:
         )
         return self.bench("latency", *common, *arguments, timeout=timeout)
 
+    def campaign_command(self) -> list[str]:
+        """Many short blocks of a backend whose helpers do not want to end."""
+        common = ["--device", "local-cpu", "--models", self.model, "--quick", "--threads", "1"]
+        return self.command("latency", *common, "--blocks", "30", "--backends", "fake-right,fake-family")
+
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Workplace:
+    return make_workplace(tmp_path)
+
+
+def make_workplace(tmp_path: Path) -> Workplace:
+    """The files of a workplace below ``tmp_path``."""
     plugin = tmp_path / "plugin" / "fakes-1.0.dist-info"
     plugin.mkdir(parents=True)
     (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: fakes\nVersion: 1.0\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -173,3 +174,56 @@ class Raises(Right):
 
     def prepare(self, onnx_path: Path, config: RunConfig) -> None:
         raise RuntimeError("kernel panic\nin two lines")
+
+
+def _fork(seconds: float, *ignored: signal.Signals) -> None:
+    """A copy of this process, as frameworks make helpers: it holds every pipe open."""
+    if os.fork() == 0:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        time.sleep(seconds)
+        os._exit(0)
+
+
+IGNORED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT)
+
+
+class Family(Right):
+    """Has a helper that ignores what asks it to end, and a daemon in a session of its own."""
+
+    name: ClassVar[str] = "fake-family"
+
+    def prepare(self, onnx_path: Path, config: RunConfig) -> None:
+        super().prepare(onnx_path, config)
+        _fork(120, *IGNORED)
+        subprocess.Popen(["sleep", "120"], start_new_session=True)
+
+
+class Clinging(Right):
+    """A helper outlives the worker by far and holds the pipe of its answer."""
+
+    name: ClassVar[str] = "fake-clinging"
+
+    def fetch(self) -> dict[str, np.ndarray]:
+        _fork(120)
+        return super().fetch()
+
+
+class Deaf(Right):
+    """Hangs and ignores what asks it to end."""
+
+    name: ClassVar[str] = "fake-deaf"
+
+    def execute(self) -> None:
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        time.sleep(600)
+
+
+class Stopped(Right):
+    """Stops itself as a debugger would."""
+
+    name: ClassVar[str] = "fake-stopped"
+
+    def execute(self) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
