@@ -20,12 +20,19 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import xxhash
 
 log = logging.getLogger("ecp.cache")
 log.addHandler(logging.NullHandler())
 _MAGIC = b"ecp-checked 1 "
 _PIECE = 1 << 20
+
+
+def cache_dir() -> Path:
+    """Folder for everything that can be rebuilt: kernels, models, icd files. ``$ECP_CACHE`` overrides it."""
+    override = os.environ.get("ECP_CACHE")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("ecp-vit"))
 
 
 def checksum(data: bytes | memoryview) -> str:

@@ -10,17 +10,15 @@ import hashlib
 import mmap
 import os
 import stat
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ecp.checked import open_regular
 from ecp.errors import ModelError
+from ecp.frontend.digests import file_sha256
 from ecp.frontend.weights import Odd, fields
 
-# Seconds after which a file's time stamps tell every later change.
-SETTLED_S = 2.0
 # onnx.proto: the messages that a tensor may hide in, by kind and field number; tensors name files in field 13.
 _INSIDE = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -32,7 +30,6 @@ _INSIDE = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL, _BYTES = 13, 14, 1, 2
-_known: dict[tuple[object, ...], str] = {}
 
 
 @dataclass(frozen=True)
@@ -99,25 +96,6 @@ def external_file(folder: Path, location: str) -> Path:
     if not stat.S_ISREG(target.lstat().st_mode):
         raise ModelError("not a regular file: refused")
     return target
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of one file, remembered in this process by path, size, inode and times of change. OSError.
-
-    A file changed within the last seconds is not remembered: its next change may leave the same time stamps.
-    """
-    with open_regular(path, links=True) as stream:
-        facts = os.fstat(stream.fileno())
-        key = (
-            *(str(path.absolute()), facts.st_dev, facts.st_ino, facts.st_size),
-            *(facts.st_mtime_ns, facts.st_ctime_ns),
-        )
-        if key in _known:
-            return _known[key]
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if 0 <= max(facts.st_mtime, facts.st_ctime) < time.time() - SETTLED_S:
-        _known[key] = found
-    return found
 
 
 def _locations(data: mmap.mmap) -> Iterator[tuple[str, bool]]:

@@ -16,19 +16,12 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-import platformdirs
-
 from ecp import checked
+from ecp.checked import cache_dir
 
 # Load order matters: each needs symbols of the ones before it.
 _PRELOAD = ("libintlc.so.5", "libirng.so", "libsvml.so", "libimf.so")
 _SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
-
-
-def cache_dir() -> Path:
-    """Folder for everything that can be rebuilt: kernels, models, icd files. ``$ECP_CACHE`` overrides it."""
-    override = os.environ.get("ECP_CACHE")
-    return Path(override) if override else Path(platformdirs.user_cache_dir("ecp-vit"))
 
 
 def intel_library() -> Path | None:

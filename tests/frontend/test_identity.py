@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ecp.errors import ModelError
-from ecp.frontend import identity
+from ecp.frontend import digests
 from ecp.frontend.identity import locations, model_sha256
 
 
@@ -193,7 +193,7 @@ def test_a_change_with_the_old_time_stamp_is_seen_in_the_same_process(tmp_path: 
 
 def test_a_file_at_rest_is_read_once_in_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, model(outside("w")), w=1.0)
-    monkeypatch.setattr(identity, "SETTLED_S", -60.0)
+    monkeypatch.setattr(digests, "SETTLED_S", -60.0)
     first = model_sha256(path)
     monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
     assert model_sha256(path) == first
