@@ -284,6 +284,8 @@ def group_norm(c: NodeContext) -> str:
 def lrn(c: NodeContext) -> str:
     """Local response normalisation: a mean over a window of channels is an AveragePool along them."""
     x, size, shape = c.input(0), c.attr("size"), c.shape(0)
+    if 0 in shape:
+        return x
     before = (size - 1) // 2
     square = c.reshape(c.emit("Mul", x, x), (shape[0], 1, shape[1], math.prod(shape[2:])))
     mean = c.emit(
