@@ -17,8 +17,7 @@ from ecp.codegen.reader import Env, Reader
 from ecp.index.expr import Expr, Var, var
 from ecp.index.maps import broadcast, delinearize
 from ecp.ir.graph import Graph, Node
-from ecp.passes.canonicalize import is_elementwise
-from ecp.passes.rewrite import is_view
+from ecp.passes.rewrite import is_elementwise, is_view
 
 Reads = Callable[[Reader, list[Expr], Expr, Expr], str]
 

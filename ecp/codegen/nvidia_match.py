@@ -15,7 +15,7 @@ from scipy import special
 from ecp.codegen.nvidia_desc import HEAD, VitDesc
 from ecp.ir.graph import Graph, Node
 from ecp.ir.interp import run
-from ecp.passes.canonicalize import layer_norm
+from ecp.passes.layer_norm import layer_norm
 
 TOLERANCE = 1e-4  # of the largest output: fp32 rounding is 1e-6, another form of GELU already 3e-4
 

@@ -21,8 +21,7 @@ from ecp.index.expr import Expr, Var, to_c, var, wrap
 from ecp.index.maps import broadcast, pull, push
 from ecp.ir.graph import Graph, Node
 from ecp.ir.op_layout import RUNTIME_INDEXED
-from ecp.passes.canonicalize import is_elementwise
-from ecp.passes.rewrite import is_view
+from ecp.passes.rewrite import is_elementwise, is_view
 from ecp.passes.storage import Buffer, Storage
 from ecp.plan import Check
 

@@ -24,8 +24,7 @@ from ecp.errors import UnsupportedOperatorError
 from ecp.index.expr import Expr, var, wrap
 from ecp.index.maps import broadcast, delinearize
 from ecp.ir.graph import Graph, Node
-from ecp.passes.canonicalize import is_elementwise
-from ecp.passes.rewrite import is_view
+from ecp.passes.rewrite import is_elementwise, is_view
 
 SPECIAL = ("ArgMax", "ArgMin", "CumSum", "TopK")
 

@@ -26,8 +26,7 @@ from ecp.codegen.schedule import Schedule
 from ecp.index.expr import Expr, FloorDiv, Var, var, wrap
 from ecp.index.maps import broadcast, delinearize
 from ecp.ir.graph import Graph, Node
-from ecp.passes.canonicalize import is_elementwise
-from ecp.passes.rewrite import is_view
+from ecp.passes.rewrite import is_elementwise, is_view
 from ecp.passes.storage import Buffer
 
 SUMS = ("ReduceSum", "ReduceMean")

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 from ecp.ir.graph import Graph, Node
 from ecp.ir.op_layout import RUNTIME_INDEXED
-from ecp.passes.canonicalize import is_elementwise
 from ecp.passes.regions import MAX_REGION, Finder, Region
-from ecp.passes.rewrite import BIJECTIVE, is_view, readers, toposort
+from ecp.passes.rewrite import BIJECTIVE, is_elementwise, is_view, readers, toposort
 
 # Loops over a row for every output: nothing is fused with them.
 SCANS = ("ArgMax", "ArgMin", "CumSum", "TopK")

@@ -14,8 +14,7 @@ import numpy as np
 
 from ecp.ir.graph import Graph, Node
 from ecp.ir.interp import evaluate
-from ecp.passes.canonicalize import is_elementwise
-from ecp.passes.rewrite import is_view
+from ecp.passes.rewrite import is_elementwise, is_view
 
 VECTOR = 16  # lanes
 PANEL = 64  # columns of a product's register tile

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from ecp.index.expr import var
 from ecp.index.maps import pull
 from ecp.ir.graph import Graph, Node
-from ecp.passes.canonicalize import is_elementwise
-from ecp.passes.rewrite import BIJECTIVE, is_view, keeps_elements
+from ecp.passes.rewrite import BIJECTIVE, is_elementwise, is_view, keeps_elements
 
 VECTOR_DTYPES = {"float32", "float16", "bool"}
 MAX_STEP = 16  # nodes looked at to close a diamond such as x * sigmoid(x)

@@ -8,7 +8,8 @@ import numpy as np
 
 from ecp.ir.graph import Graph, Node
 from ecp.ir.op_layout import RUNTIME_INDEXED
-from ecp.ir.ops import is_transformative
+from ecp.ir.opinfo import ONE_TO_ONE
+from ecp.ir.ops import info, is_key, is_transformative
 
 # Nodes walked by a pass that starts over after each rewrite, and the rewrites it makes however large the graph.
 WALKED, MIN_REWRITES = 1_000_000, 16
@@ -75,6 +76,11 @@ def scalar(graph: Graph, value: str) -> float | None:
 def is_view(node: Node | None) -> bool:
     """True for a transformative operator that reads its data through an index map (not by run-time indices)."""
     return node is not None and is_transformative(node.op) and node.op not in RUNTIME_INDEXED
+
+
+def is_elementwise(node: Node) -> bool:
+    """True for key operators that work element by element."""
+    return is_key(node.op) and info(node.op).fusion == ONE_TO_ONE
 
 
 def readers(
