@@ -18,7 +18,7 @@ from ecp import cache as bundles
 from ecp.codegen.schedule import Schedule, schedule_for
 from ecp.errors import ModelError
 from ecp.frontend.identity import model_sha256
-from ecp.options import CompileOptions, Switches
+from ecp.options import CompileOptions
 from ecp.plan import ChosenSchedule, Model, Plan, Port, Report
 from ecp.precision import check_device, check_precision
 from ecp.runtime.bundle import Bundle
@@ -28,8 +28,6 @@ from ecp.tune.cache import lookup
 if TYPE_CHECKING:
     from ecp.ir.graph import Graph
 
-# Plan, kernel sources by file, contents of pools.
-Lowered = tuple[Plan, dict[str, str], dict[str, np.ndarray]]
 
 # The passes, the importer and code generation are imported where they are called: a bundle that comes from the
 # cache is there before they would be loaded.
@@ -162,44 +160,19 @@ def compile_graph(
 
 
 def _compiled(graph: Graph, device_class: str, options: CompileOptions) -> Bundle:
+    from ecp.pipeline import lower_graph
+
     check_precision(options.precision, options.arithmetic, device_class)
     groups = PERSISTENT_GROUPS if options.persistent_groups is None else options.persistent_groups
     options = options.replaced(
         schedule=options.schedule or schedule_for(device_class), persistent_groups=groups
     )
-    # One persistent kernel for the whole ViT where the device class has it; else (a sentence says why) launches.
-    whole: Any = "an idea is switched off"
-    nvidia = device_class == "nvidia"
-    if nvidia and options.precision == "fp16" and options.switches() == Switches():
-        from ecp.codegen.nvidia import lower_vit
-
-        whole = lower_vit(graph, groups)
-    persistent = not isinstance(whole, str)
-    plan, sources, pools = whole if persistent else _lower(graph, options)
+    (plan, sources, pools), reason = lower_graph(graph, device_class, options)
     plan.device_class, plan.precision, plan.arithmetic = device_class, options.precision, options.arithmetic
     plan.model = Model(graph.name, "")
-    plan.options, plan.persistent = options.switches(), persistent
-    plan.persistent_reason = whole if nvidia and not persistent else ""
+    plan.options, plan.persistent, plan.persistent_reason = options.switches(), reason is None, reason or ""
     plan.report = _report(graph, plan)
     return Bundle(plan, sources, pools)
-
-
-def _lower(graph: Graph, options: CompileOptions) -> Lowered:
-    """Plan, kernel sources and memory pools of a graph as launches, joined to one where the row asks for it."""
-    from ecp.codegen.lower import lower
-    from ecp.passes.canonicalize import canonicalize
-    from ecp.passes.fuse import fuse as fuse_pass
-    from ecp.passes.storage import place
-
-    row = options.schedule
-    assert row is not None
-    canonical = canonicalize(graph)
-    fused = fuse_pass(canonical, fuse=options.fuse, eliminate=options.eliminate)
-    placed = place(fused, half=options.precision == "fp16", layout_choice=options.layout_choice)
-    return lower(
-        canonical, placed, row, options.precision,
-        share_memory=options.memory_plan, arithmetic=options.arithmetic, resident_groups=options.persistent_groups,
-    )  # fmt: skip
 
 
 def _report(graph: Graph, plan: Plan) -> Report:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from ecp.index.maps import view_through
 from ecp.index.view import View
 from ecp.ir.graph import Graph, Node
-from ecp.passes.canonicalize import canonicalize
 from ecp.passes.fuse import fuse
 from ecp.passes.rewrite import is_view
 from ecp.passes.storage import place
+from ecp.pipeline import canonicalize
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ INSIDE_ECP = {
     "ecp.passes": {"ecp.ir", "ecp.index"},
     "ecp.frontend": {"ecp.ir"},
     "ecp.codegen": {"ecp.passes", "ecp.ir", "ecp.index"},
+    "ecp.pipeline": {"ecp.codegen", "ecp.passes", "ecp.ir"},
     "ecp.runtime": {"ecp.codegen", "ecp.passes", "ecp.ir", "ecp.index"},
-    "ecp.tune": {"ecp.runtime", "ecp.codegen", "ecp.passes", "ecp.ir", "ecp.index"},
+    "ecp.tune": {"ecp.pipeline", "ecp.runtime", "ecp.codegen", "ecp.passes", "ecp.ir", "ecp.index"},
     "ecp.model": set(),
 }
 TORCH = {"torch", "torchvision", "timm", "transformers", "vit_pytorch", "pytorch_grad_cam", "safetensors"}

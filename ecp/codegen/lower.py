@@ -1,77 +1,123 @@
-"""Every launch of a placed graph, the memory they work on, and which of them become one launch."""
+"""From a placed graph to launches: kernels selected, written, given memory and joined, one step after the other."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
-from ecp.codegen.attention import emit_attention
-from ecp.codegen.attention_gpu import emit_attention_gpu
 from ecp.codegen.bundle_parts import bundle_parts
 from ecp.codegen.chain import Joined, chain
 from ecp.codegen.chain_gpu import chain_gpu
-from ecp.codegen.contraction import contraction
-from ecp.codegen.conv_cpu import emit_conv
 from ecp.codegen.core.kernel import Launch
-from ecp.codegen.map import emit_map
-from ecp.codegen.matmul_cpu import emit_matmul
-from ecp.codegen.matmul_gpu import emit_matmul_gpu, fits_gpu, in_planes
-from ecp.codegen.norm_apart_gpu import norm_apart
-from ecp.codegen.plain import emit_plain, needs_plain
+from ecp.codegen.matmul_gpu import in_planes
 from ecp.codegen.pools import Memory, place_buffers
 from ecp.codegen.reader import Env
-from ecp.codegen.reduce import emit_reduce
-from ecp.codegen.reduce_gpu import emit_reduce_gpu
 from ecp.codegen.schedule import Schedule
+from ecp.codegen.select import Selected, select
+from ecp.codegen.unfuse_norm import unfuse_norms
 from ecp.ir.graph import Graph, Node
+from ecp.options import CompileOptions
 from ecp.passes.storage import Buffer, Placement
 from ecp.plan import Plan
 
 
-def lower(
-    canonical: Graph,
-    placed: Placement,
-    schedule: Schedule,
-    precision: str,
-    *,
-    share_memory: bool = True,
-    arithmetic: str = "float",
-    resident_groups: int | None = None,
-) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
-    """(plan, sources by file, pool contents). ``arithmetic``: what products multiply in, float or half.
+@dataclass(frozen=True)
+class Launches:
+    """In the making: ``selected`` kernels, then ``launches``, then their ``memory``, then which are ``joined``.
 
-    ``resident_groups``: join launches to larger ones where ``schedule`` asks for it, on a GPU that keeps as many
-    work-groups at once; None joins none.
+    ``env``: what kernels see; ``graph``: of fused operators.
     """
-    env = _environment(canonical, placed, schedule, precision, arithmetic)
-    launches = []
-    for node in placed.graph.nodes:
-        if node.op == "Fused":
-            for launch in emit(env, schedule, node):
-                launch.nodes, launch.reason = node.sources, node.attrs["reason"]
-                launch.layout = node.attrs["kind"] == "copy"
-                launch.bytes = _traffic(env, launch)
-                launches.append(launch)
-    memory = place_buffers(_kept(env, placed.graph, launches), launches, share_memory)
-    joined = _join(launches, memory, schedule, resident_groups)
-    return bundle_parts(env, placed.graph, launches, memory, schedule, joined)
+
+    env: Env
+    graph: Graph
+    selected: list[Selected]
+    launches: list[Launch]
+    memory: Memory | None = None
+    joined: Joined | None = None
 
 
-def _environment(
-    canonical: Graph, placed: Placement, schedule: Schedule, precision: str, arithmetic: str
-) -> Env:
-    graph = placed.graph
-    # Kernels read through views of the canonical graph; copies added by placement are known to it too.
-    types = {**canonical.types, **graph.types}
+def k_blocked(placed: Placement, options: CompileOptions) -> Placement:
+    """Values in the K-blocked layout where only products by ``wgmma`` read them."""
+    s = _schedule(options)
+    if s.ptx != 9 or options.precision != "fp16":
+        return placed
+    return replace(placed, storage=dict(in_planes(environment(placed, options), s, placed.graph).storage))
+
+
+def unfuse_layer_norm(placed: Placement, options: CompileOptions) -> Placement:
+    """Normalisations on their own where a large product on a GPU would repeat them."""
+    s = _schedule(options)
+    return placed if s.cpu else unfuse_norms(placed, environment(placed, options), s)
+
+
+def select_kernels(placed: Placement, options: CompileOptions) -> Launches:
+    """The kernel that serves each fused operator."""
+    env = environment(placed, options)
+    return Launches(env, placed.graph, select(env, _schedule(options), placed.graph), [])
+
+
+def write_kernels(stage: Launches, options: CompileOptions) -> Launches:
+    """The statements of every selected kernel."""
+    env, launches = stage.env, []
+    for selected in stage.selected:
+        node = selected.node
+        for value in node.outputs:
+            # What only a launch of this device stores is numbered with its launch, as weights are.
+            if env.storage[value].buffer.endswith("@normalised"):
+                env.buffers[env.storage[value].buffer] = env.buffers.pop(env.storage[value].buffer)
+        for launch in selected.emit():
+            launch.nodes, launch.reason = node.sources, node.attrs["reason"]
+            launch.layout = node.attrs["kind"] == "copy"
+            launch.bytes = sum(env.buffers[name].nbytes for name in launch.args)
+            launches.append(launch)
+    return replace(stage, launches=launches)
+
+
+def place_memory(stage: Launches, options: CompileOptions) -> Launches:
+    """Every buffer's place in a pool: in the arena by lifetime."""
+    buffers = _kept(stage.env, stage.graph, stage.launches)
+    return replace(stage, memory=place_buffers(buffers, stage.launches, options.memory_plan))
+
+
+def join(stage: Launches, options: CompileOptions) -> Launches:
+    """Launches joined to larger ones where the schedule asks for it and the device keeps the work-groups resident."""
+    s, memory = _schedule(options), stage.memory
+    assert memory is not None
+    if s.chain:
+        return replace(stage, joined=chain(stage.launches, memory, s.workers))
+    if s.ptx >= 9 and options.persistent_groups:
+        return replace(stage, joined=chain_gpu(stage.launches, memory, options.persistent_groups))
+    return stage
+
+
+def assemble(stage: Launches, options: CompileOptions) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]]:
+    """(plan, sources by file, pool contents) of finished launches."""
+    assert stage.memory is not None
+    return bundle_parts(
+        stage.env, stage.graph, stage.launches, stage.memory, _schedule(options), stage.joined
+    )
+
+
+def environment(placed: Placement, options: CompileOptions) -> Env:
+    """What kernels of a placed graph see."""
+    graph, views = placed.graph, placed.views or placed.graph
+    # Kernels read through views of the graph before fusion; copies added by placement are known to it too.
+    types = {**views.types, **graph.types}
     made = {
-        **canonical.producers(),
+        **views.producers(),
         **_inner_producers(graph),
         **{o: n for n in graph.nodes if n.op != "Fused" for o in n.outputs},
     }
-    whole = Graph(
-        canonical.nodes, canonical.inputs, graph.outputs, {**canonical.constants, **graph.constants}, types
-    )
-    env = Env(whole, made, placed.storage, placed.buffers, precision == "fp16", arithmetic)
-    return in_planes(env, schedule, graph) if schedule.ptx == 9 and env.half else env
+    constants = {**views.constants, **graph.constants}
+    whole = Graph(views.nodes, views.inputs, graph.outputs, constants, types)
+    half = options.precision == "fp16"
+    return Env(whole, made, placed.storage, dict(placed.buffers), half, options.arithmetic)
+
+
+def _schedule(options: CompileOptions) -> Schedule:
+    assert options.schedule is not None
+    return options.schedule
 
 
 def _kept(env: Env, graph: Graph, launches: list[Launch]) -> dict[str, Buffer]:
@@ -85,53 +131,5 @@ def _kept(env: Env, graph: Graph, launches: list[Launch]) -> dict[str, Buffer]:
     return {name: buffer for name, buffer in env.buffers.items() if name in used}
 
 
-def _join(
-    launches: list[Launch], memory: Memory, schedule: Schedule, resident_groups: int | None
-) -> Joined | None:
-    if resident_groups is None:
-        return None
-    if schedule.chain:
-        return chain(launches, memory, schedule.workers)
-    if schedule.ptx >= 9 and resident_groups:
-        return chain_gpu(launches, memory, resident_groups)
-    return None
-
-
-def emit(env: Env, schedule: Schedule, node: Node) -> list[Launch]:
-    """The launches of one fused node: one, but for a normalisation on a GPU of long rows or before a large product."""
-    if node.attrs["kind"] == "reduce" and not schedule.cpu:
-        launches = emit_reduce_gpu(env, schedule, node)
-        if launches is not None:
-            return launches
-    if node.attrs["kind"] == "matmul" and not schedule.cpu:
-        apart = norm_apart(env, schedule, node, contraction(env, node))
-        if apart is not None:
-            stored, norm, product = apart
-            return [*emit(stored, schedule, norm), *emit(stored, schedule, product)]
-    return [_single(env, schedule, node)]
-
-
-def _single(env: Env, schedule: Schedule, node: Node) -> Launch:
-    kind = node.attrs["kind"]
-    if kind in ("matmul", "conv"):
-        product = contraction(env, node)
-        if needs_plain(env, product):
-            return emit_plain(env, schedule, node, product)
-        if kind == "conv" and schedule.cpu:
-            return emit_conv(env, schedule, node, product)
-        emitter = emit_matmul if schedule.cpu or not fits_gpu(env, product) else emit_matmul_gpu
-        return emitter(env, schedule, node, product)
-    if kind == "attention":
-        return (emit_attention if schedule.cpu else emit_attention_gpu)(env, schedule, node)
-    if kind == "reduce":
-        return emit_reduce(env, schedule, node)
-    return emit_map(env, schedule, node)
-
-
 def _inner_producers(graph: Graph) -> dict[str, Node]:
     return {o: n for f in graph.nodes if f.op == "Fused" for n in f.attrs["body"].nodes for o in n.outputs}
-
-
-def _traffic(env: Env, launch: Launch) -> int:
-    """Bytes a launch must move at least once: every buffer it names."""
-    return sum(env.buffers[name].nbytes for name in launch.args)

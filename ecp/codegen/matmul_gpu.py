@@ -9,6 +9,8 @@ ones: ``matmul_large_gpu``, and ``matmul_wgmma_gpu`` where A is in planes). Othe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ecp.codegen.contraction import Contraction, contraction
 from ecp.codegen.core.kernel import Launch
 from ecp.codegen.map import FLOATS
@@ -23,7 +25,7 @@ from ecp.codegen.planes_gpu import move
 from ecp.codegen.product_gpu import Product
 from ecp.codegen.reader import Env
 from ecp.codegen.schedule import Schedule
-from ecp.ir.graph import Graph, Node
+from ecp.ir.graph import Graph
 from ecp.passes.rewrite import is_view
 
 
@@ -31,11 +33,6 @@ def fits_gpu(env: Env, c: Contraction) -> bool:
     """True for the float dtypes; integers and doubles take the scalar-friendly CPU kernel."""
     values = [c.a_value, c.anchor.inputs[1], c.value]
     return all(env.graph.types[v].dtype in FLOATS for v in values)
-
-
-def emit_matmul_gpu(env: Env, schedule: Schedule, node: Node, c: Contraction) -> Launch:
-    """Code of a ``matmul`` or ``conv`` launch on a GPU."""
-    return _kind(env, schedule, c)(env, schedule, node.attrs["kind"], c).emit()  # type: ignore[call-arg,arg-type]
 
 
 def in_planes(env: Env, s: Schedule, graph: Graph) -> Env:
@@ -58,7 +55,22 @@ def _stored(env: Env, value: str) -> str:
     return value
 
 
-def _kind(env: Env, s: Schedule, c: Contraction) -> type[Product]:
+# Names of the kernels, for who explains which one was selected.
+NAMES: dict[type[Product], str] = {
+    HalfLocalProduct: "matmul, half arithmetic, local memory", HalfDirectProduct: "matmul, half arithmetic, images",
+    DirectProduct: "matmul, images and registers", LocalProduct: "matmul, local memory",
+    WarpgroupProduct: "matmul, wgmma", LargeProduct: "matmul, mma in large tiles",
+    TensorProduct: "matmul, mma", AsyncProduct: "matmul, asynchronous copies",
+}  # fmt: skip
+
+
+def select_matmul_gpu(env: Env, s: Schedule, kind: str, c: Contraction) -> tuple[str, Callable[[], Launch]]:
+    """(name of the kernel, what makes its launch) for a ``matmul`` or ``conv`` on a GPU."""
+    chosen = _chosen(env, s, c)
+    return NAMES[chosen], lambda: chosen(env, s, kind, c).emit()  # type: ignore[call-arg,arg-type]
+
+
+def _chosen(env: Env, s: Schedule, c: Contraction) -> type[Product]:
     if env.arithmetic == "half":
         return HalfLocalProduct if s.local else HalfDirectProduct
     if not s.local:

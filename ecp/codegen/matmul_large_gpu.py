@@ -4,7 +4,7 @@ As ``matmul_mma_gpu``, for products that keep every multiprocessor busy. What di
 not wait for: tiles are as large as registers and local memory allow and divide the result evenly among the
 multiprocessors, so that copies and reads of local memory stay behind the multiplications; source addresses are
 computed once; a warp reads the operands of its next step while it multiplies; the epilogue reads what it adds
-several rows ahead. A LayerNormalization before the product has a launch of its own (:func:`norm_apart`): here every
+several rows ahead. A LayerNormalization before the product has a launch of its own (:mod:`.unfuse_norm`): here every
 column of tiles would repeat it.
 """
 

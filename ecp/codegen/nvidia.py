@@ -36,7 +36,7 @@ class Parts:
 def lower_vit(
     graph: Graph, compute_units: int = 132
 ) -> tuple[Plan, dict[str, str], dict[str, np.ndarray]] | str:
-    """(plan, sources, pools) like :func:`ecp.codegen.lower.lower`, or why the graph is not such a ViT.
+    """(plan, sources, pools) like :func:`ecp.pipeline.launches`, or why the graph is not such a ViT.
 
     The plan needs compute capability 9.0 and as many free compute units as it has groups (at most
     ``compute_units``; the launch says so as ``resident_groups``): all groups meet at a grid-wide barrier.

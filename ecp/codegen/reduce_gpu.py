@@ -37,8 +37,8 @@ IN_REGISTERS = 16
 LONG = 4096
 
 
-def emit_reduce_gpu(env: Env, schedule: Schedule, node: Node) -> list[Launch] | None:
-    """The launches of a ``reduce`` node; None where it is no reduction of the innermost axis in float."""
+def gpu_rows(env: Env, schedule: Schedule, node: Node) -> Rows | None:
+    """The kernel of a ``reduce`` node; None where it is no reduction of the innermost axis in float."""
     body: Graph = node.attrs["body"]
     anchor = next(n for n in body.nodes if not is_elementwise(n) and not is_view(n))
     if anchor.op in SPECIAL or anchor.op not in ("Softmax", "LayerNormalization", *SUMS, *ORDERS):
@@ -54,12 +54,8 @@ def emit_reduce_gpu(env: Env, schedule: Schedule, node: Node) -> list[Launch] | 
     full = env.graph.types[space.source].shape
     if any(env.graph.types[v].dtype not in FLOATS for v in inside) or not prod(full):
         return None
-    rows = _Rows(env, schedule, anchor, tail, value, space)
-    if len(full) - 1 not in rows.axes:
-        return None
-    if anchor.op == "LayerNormalization" and rows.count * 8 <= schedule.groups and rows.steps >= LONG:
-        return rows.split()
-    return [rows.emit()]
+    rows = Rows(env, schedule, anchor, tail, value, space)
+    return rows if len(full) - 1 in rows.axes else None
 
 
 @dataclass
@@ -70,7 +66,7 @@ class _Order:
     inner: int
 
 
-class _Rows:
+class Rows:
     """Code of one launch; ``steps`` are vectors of a row."""
 
     def __init__(
@@ -157,6 +153,13 @@ class _Rows:
         for i, at in zip(self.kept, delinearize(row, [shape[i] for i in self.kept])):
             out[i] = at
         return out
+
+    def launches(self) -> list[Launch]:
+        """One launch, or two for few long rows."""
+        norm = self.anchor.op == "LayerNormalization"
+        return (
+            self.split() if norm and self.count * 8 <= self.s.groups and self.steps >= LONG else [self.emit()]
+        )
 
     def emit(self) -> Launch:
         """One launch: every team has a row."""
@@ -309,10 +312,10 @@ class _Rows:
         ]
 
 
-class _Part(_Rows):
+class _Part(Rows):
     """A work-group has ``piece`` steps of a row (in the second dimension of the grid)."""
 
-    def __init__(self, whole: _Rows, items: int, groups: int, piece: int, buffer: str):
+    def __init__(self, whole: Rows, items: int, groups: int, piece: int, buffer: str):
         super().__init__(whole.env, whole.s, whole.anchor, whole.tail, whole.value, whole.space)
         self.items = self.team = items
         self.kernel = Kernel("reduce", f"__attribute__((reqd_work_group_size({items},1,1)))")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ecp.ir.graph import Graph, Node
+from ecp.ir.graph import Graph
 from ecp.passes.rewrite import drop_dead
 
 

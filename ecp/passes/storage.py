@@ -56,11 +56,15 @@ class Buffer:
 
 @dataclass
 class Placement:
-    """Result of the pass: the graph (with copies added where a value cannot be pushed) and the tables."""
+    """Result of the pass: the graph (with copies added where a value cannot be pushed) and the tables.
+
+    ``views``: the graph before fusion, whose views kernels read through; None: those of ``graph`` are all.
+    """
 
     graph: Graph
     storage: dict[str, Storage] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
+    views: Graph | None = None
 
 
 def place(

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from ecp.codegen.lower import lower
 from ecp.codegen.schedule import Schedule, schedule_for
 from ecp.errors import UsageError
 from ecp.index.view import View
 from ecp.ir.graph import Graph, Node
-from ecp.passes.canonicalize import canonicalize
+from ecp.options import CompileOptions
 from ecp.passes.fuse import fuse
 from ecp.passes.layoutchoice import Choice, Chooser
 from ecp.passes.layoutcost import ROWS
 from ecp.passes.storage import Placement, back_through_shape, place
+from ecp.pipeline import Runner, canonicalize, launches
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
@@ -107,8 +107,8 @@ class Study:
         placed = self._placed(dict.fromkeys(edge.values, view))
         touched = set(_touching(placed.graph, set(values)))
         nodes = tuple(n for n in placed.graph.nodes if n.op != "Fused" or n.name in touched)
-        part = replace(placed, graph=replace(placed.graph, nodes=nodes))
-        session = Session(bundle_of(self.canonical, part, self.device, self.precision), device=self.device)
+        part = replace(placed, graph=replace(placed.graph, nodes=nodes), views=self.canonical)
+        session = Session(bundle_of(part, self.device, self.precision), device=self.device)
         session.stage({p.name: np.zeros(p.shape, p.dtype) for p in session.bundle.plan.inputs})
         return session
 
@@ -131,10 +131,12 @@ def _inputs(node: Node) -> tuple[str, ...]:
     return (*node.inputs, *node.attrs["body"].inputs)
 
 
-def bundle_of(canonical: Graph, placed: Placement, device: OpenCLDevice, precision: str) -> Bundle:
-    """A bundle of placed launches with the shipped schedule, for timing."""
+def bundle_of(placed: Placement, device: OpenCLDevice, precision: str) -> Bundle:
+    """A bundle of placed launches, be they some of a graph's, with the shipped schedule, for timing."""
     schedule: Schedule = schedule_for(device.device_class, int(device.handle.native_vector_width_float or 16))
-    plan, sources, pools = lower(canonical, placed, schedule, precision)
+    options = CompileOptions(schedule=schedule, precision=precision)
+    # Launches without those that write what they read, which a whole graph's may not be.
+    plan, sources, pools = launches(placed, Runner(options, verify=False))
     plan.device_class, plan.precision = device.device_class, precision
     return Bundle(plan, sources, pools)
 

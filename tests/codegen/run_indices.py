@@ -19,7 +19,7 @@ import numpy as np
 import pyopencl as cl
 
 from ecp.codegen import runtime_index
-from ecp.codegen.lower import SLACK
+from ecp.codegen.pools import SLACK
 from ecp.codegen.schedule import schedule_for
 from ecp.compiler import compile_graph
 from ecp.runtime.devices import OpenCLDevice, resolve

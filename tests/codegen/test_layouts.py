@@ -7,9 +7,9 @@ import pytest
 
 from ecp.errors import DeviceError, UsageError
 from ecp.ir.interp import run
-from ecp.passes.canonicalize import canonicalize
 from ecp.passes.fuse import fuse
 from ecp.passes.storage import place
+from ecp.pipeline import canonicalize
 from ecp.runtime.devices import resolve
 from tests.graphs import build, vit_block, weights
 

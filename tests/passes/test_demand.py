@@ -14,8 +14,8 @@ from ecp.ir.graph import Graph, Node, Type
 from ecp.ir.infer import infer_node
 from ecp.ir.interp import run
 from ecp.ir.verify import verify
-from ecp.passes.canonicalize import canonicalize
 from ecp.passes.demand import narrow
+from ecp.pipeline import canonicalize
 from tests.graphs import build, vit_block, weights
 
 

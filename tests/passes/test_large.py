@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from ecp.compiler import compile_graph
 from ecp.frontend.onnx import import_onnx
 from ecp.ir.interp import run
-from ecp.passes.canonicalize import canonicalize
 from ecp.passes.fuse import fuse
 from ecp.passes.memory import Lifetime, check, plan
 from ecp.passes.rewrite import readers, toposort
+from ecp.pipeline import canonicalize
 
 SHUFFLES = [(7, 9, 11), (11, 63), (9, 77), (3, 33, 7), (21, 33), (99, 7)]
 WEIGHTS = {
@@ -78,6 +78,12 @@ CHAINS = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile as users do: the time of the passes alone."""
+    monkeypatch.setenv("ECP_VERIFY", "0")
+
+
 @pytest.mark.parametrize("name", list(CHAINS))
 def test_long_chains_keep_their_values(name: str) -> None:
     shape, block = CHAINS[name]
@@ -91,7 +97,7 @@ def test_long_chains_keep_their_values(name: str) -> None:
         assert compile_graph(graph, device, **options).plan.launches
 
 
-def test_slices_that_move_up_a_long_chain_stop_in_time() -> None:
+def test_slices_that_move_up_a_long_chain_stop_in_time(unverified: None) -> None:
     chain = [("Add", ["@", "x"], {})] * 3000 + [("Slice", ["@", "zero", "last", "zero"], {})]
     began = time.process_time()
     assert compile_graph(import_onnx(build((4, 16), chain)), "cpu").plan.launches
@@ -112,7 +118,7 @@ def test_views_that_part_and_meet_again_are_walked_once() -> None:
 
 
 @pytest.mark.parametrize("count", [6000, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_the_time_grows_with_the_graph(count: int) -> None:
+def test_the_time_grows_with_the_graph(count: int, unverified: None) -> None:
     began = time.process_time()
     bundle = compile_graph(import_onnx(mixed(count)), "cpu")
     assert len(bundle.plan.launches) > count // 4
@@ -121,7 +127,7 @@ def test_the_time_grows_with_the_graph(count: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Relu", "Transpose", "Fibonacci"])
-def test_chains_of_100_000(name: str) -> None:
+def test_chains_of_100_000(name: str, unverified: None) -> None:
     shape, block = CHAINS[name]
     began = time.process_time()
     assert compile_graph(import_onnx(build(shape, block * 100_000)), "cpu").plan.launches

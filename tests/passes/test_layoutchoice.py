@@ -7,12 +7,12 @@ import pytest
 
 from ecp.index.view import Digit, View
 from ecp.ir.graph import Graph
-from ecp.passes.canonicalize import canonicalize
 from ecp.passes.fuse import fuse
 from ecp.passes.layoutchoice import MARGIN, Chooser, flat_offsets, innermost
 from ecp.passes.layoutcost import ROWS, cost, fetched
 from ecp.passes.layoutwalk import Access, operand_axes
 from ecp.passes.storage import add_concat_copies, back_through_shape, place
+from ecp.pipeline import canonicalize
 from tests.graphs import build, vit_block, weights
 
 ROW = ROWS["cpu"]

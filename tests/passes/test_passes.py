@@ -10,11 +10,11 @@ import pytest
 from ecp.ir.graph import Graph
 from ecp.ir.interp import run
 from ecp.ir.verify import verify
-from ecp.passes.canonicalize import canonicalize
 from ecp.passes.fuse import fuse
 from ecp.passes.memory import Lifetime, check, plan
 from ecp.passes.rewrite import is_view
 from ecp.passes.storage import add_concat_copies, place
+from ecp.pipeline import canonicalize
 from tests.graphs import build, rotary, vit_block, weights
 
 PASSES: list[Callable[[Graph], Graph]] = [canonicalize, fuse, add_concat_copies]

@@ -50,7 +50,7 @@ from ecp.runtime.devices import resolve
 device = resolve(sys.argv[3])
 def field(name):
     return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0]) / 1024
-import ecp.codegen.lower, ecp.passes.fuse, ecp.frontend.onnx
+import ecp.pipeline, ecp.frontend.onnx
 before = field("VmRSS")
 if sys.argv[1] == "compile":
     ecp.compile(sys.argv[2], device, cache=False)
