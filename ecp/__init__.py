@@ -4,9 +4,13 @@
 neither torch nor pyopencl.
 """
 
-from ecp.compiler import compile_onnx as compile
-from ecp.runtime.bundle import Bundle
-from ecp.runtime.session import Session
+from ecp import quiet
+
+quiet.apply()  # before anything below can import a framework
+
+from ecp.compiler import compile_onnx as compile  # noqa: E402
+from ecp.runtime.bundle import Bundle  # noqa: E402
+from ecp.runtime.session import Session  # noqa: E402
 
 __version__ = "0.1.0"
 
