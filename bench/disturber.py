@@ -82,4 +82,7 @@ def burn(share: float, seed: int | None = None) -> float:
 
 
 if __name__ == "__main__":
-    print(f"{burn(float(sys.argv[1])):.4f}")
+    used = burn(float(sys.argv[1]))
+    # Where the harness was killed, nobody reads any more.
+    with contextlib.suppress(BrokenPipeError):
+        print(f"{used:.4f}", flush=True)

@@ -15,9 +15,10 @@ from onnx import numpy_helper
 from baselines.base import Unsupported
 from bench import compare_run, compare_sides, disturber, inputs, plant, run, worker
 from bench.options import RunOptions
-from bench.plan import Case
+from bench.plan import Case, Step
 from bench.prepare import Prepared
 from bench.protocol import Reply, Request
+from bench.records import RecordError
 from bench.runner import Target
 from ecp.errors import EcpError, UsageError
 from tests.bench.conftest import tiny_model
@@ -173,11 +174,12 @@ with disturbing(0.2):
 
 
 def test_the_disturber_ends_with_a_harness_that_is_killed():
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert holder.stdout.readline() == b"up\n"
     (child,) = psutil.Process(holder.pid).children()
     os.kill(holder.pid, signal.SIGKILL)
-    holder.communicate()
+    # The disturber's standard error is the holder's: it ends without a word.
+    assert holder.communicate(timeout=10) == (b"", b"")
     _, alive = psutil.wait_procs([child], timeout=5)
     assert not alive
 
@@ -228,3 +230,12 @@ def test_a_planted_wrong_output_fails_the_block(answer):
     assert wrong.reason.startswith("wrong output")
     unknown, _ = answer(**{"plant.other": 1.0})
     assert (unknown.status, unknown.error) == ("failed", {})
+
+
+def test_no_interrupted_run_is_finished_with_a_fault_in_its_plan(tmp_path):
+    asked = RunOptions(out=tmp_path)
+    faulty = Step(0, 0, Case("local", "ecp", "m", "latency", options={"plant.slow": 0.05}))
+    folder, _ = run.open_run("latency", asked, [faulty])
+    folder.close()
+    with pytest.raises(RecordError, match="planted faults"):
+        run.open_run("latency", RunOptions(out=tmp_path, resume=True), [])
