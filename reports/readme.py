@@ -43,11 +43,7 @@ def block(store: Store) -> str:
     found = bouts(store.find(metric=METRIC))
     lines += _turns([b for b in found if b.told_by == "backend" and is_ours(b.first)])
     lines += _models([b for b in found if b.told_by == "model"])
-    lines += [
-        "| Paper | Measured on | " + " | ".join(map(str, Match)) + " |",
-        "| --- | --- |" + " ---: |" * len(Match),
-    ]
-    lines += [_state(table) for table in every(store)]
+    lines += _states(list(every(store)))
     audited = audit_all()
     said = ", ".join(f"{n} {v}" for v, n in counts(audited).items())
     lines += [
@@ -104,11 +100,20 @@ def _models(found: list[Bout]) -> list[str]:
     return [*lines, ""]
 
 
-def _state(table: RebuiltTable) -> str:
-    where = f"{table.device}, {table.precision}" if table.device and table.measured_count else "any device"
-    name = table.paper.place.partition(" (")[0]
-    cells = " | ".join(str(table.counts[str(m)] or "") for m in Match)
-    return f"| {name} | {where} | {cells} |"
+def _states(tables: list[RebuiltTable]) -> list[str]:
+    """How many cells of each table have which verdict; verdicts that no cell has are left out."""
+    shown = [m for m in Match if any(t.counts[str(m)] for t in tables)]
+    lines = ["| Paper | Measured on | " + " | ".join(map(str, shown)) + " |"]
+    lines.append("| --- | --- |" + " ---: |" * len(shown))
+    for table in tables:
+        where = (
+            f"{table.device}, {table.precision}" if table.device and table.measured_count else "any device"
+        )
+        name = table.paper.place.partition(" (")[0]
+        lines.append(
+            f"| {name} | {where} | " + " | ".join(str(table.counts[str(m)] or "") for m in shown) + " |"
+        )
+    return lines
 
 
 def updated(text: str, store: Store) -> str:

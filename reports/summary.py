@@ -10,7 +10,7 @@ from reports.measured import Store
 from reports.speeds import speed_summary
 from reports.tables.build import TableCell, every
 from reports.tables.render import number
-from reports.verdicts import Match
+from reports.verdicts import WEAK, Match
 from reports.versus import METRIC, bouts, ratio_text, verdict
 
 MOST_COMMANDS = 12
@@ -40,6 +40,8 @@ def markdown(store: Store, device: str | None = None) -> str:
     lines += _cells("Reproduced", by_match[Match.REPRODUCED])
     lines += _cells("Direction reproduced", by_match[Match.DIRECTION])
     lines += _cells("Differs", by_match[Match.DIFFERS])
+    for weak in WEAK:
+        lines += _by_table(f"No verdict: {weak}", by_match[weak])
     lines += _cells("Measured, but not comparable", by_match[Match.NOT_COMPARABLE])
     lines += _missing(by_match[Match.NOT_MEASURED])
     return "\n".join(lines) + "\n"
@@ -91,6 +93,15 @@ def _cells(title: str, cells: list[tuple[str, TableCell]]) -> list[str]:
         numbers = f"{cell.published.printed} -> {number(cell.found.value)}"
         rows[f"{name}, {cell.row.header}"].append(f"{cell.column.header} {numbers}")
     return lines + [f"- {row}: {'; '.join(some)}" for row, some in rows.items()]
+
+
+def _by_table(title: str, cells: list[tuple[str, TableCell]]) -> list[str]:
+    """How many cells of each table have a verdict that claims nothing."""
+    if not cells:
+        return []
+    tables = Counter(name for name, _ in cells)
+    said = "; ".join(f"{name}: {n}" for name, n in tables.items())
+    return ["", f"## {title} ({len(cells)})", "", f"- {said}"]
 
 
 def _missing(cells: list[tuple[str, TableCell]]) -> list[str]:

@@ -1,13 +1,14 @@
 """Published against measured: one verdict per cell, by rules that a reader can check.
 
 1. Nothing measured: ``not measured``, with the command that would measure it.
-2. Same conditions (device, precision, data set): within the tolerance ``reproduced``.
-3. Otherwise the direction decides: is this cell above or below its reference cell (the same column's
-   baseline row,
-   or ours in the same row), as in the paper? Yes: ``direction reproduced``; no, or no difference to be seen
-   in the
-   intervals: ``differs``.
+2. Same conditions (device, precision, data set) and the whole interval within the tolerance: ``reproduced``.
+3. Otherwise the direction decides: is this cell above or below its reference cell (the same column's baseline row,
+   or ours in the same row), as in the paper? Yes: ``direction reproduced``; no: ``differs``; intervals that
+   overlap: ``not resolved``.
 4. Other conditions and no reference cell: ``not comparable``.
+5. What 2 and 3 say needs evidence that can carry it. A number that is simulated, from other data or another network
+   than the paper's, of an untuned framework, of two copies of one network, or without an interval (too few samples)
+   has the verdict of that name instead, whatever 2 and 3 would have said; the reference cell counts as well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ class Match(StrEnum):
     REPRODUCED = "reproduced"
     DIRECTION = "direction reproduced"
     DIFFERS = "differs"
+    UNRESOLVED = "not resolved"
+    SIMULATED = "simulated"
+    PROXY = "proxy data"
+    UNTUNED = "untuned framework"
+    SAME_NETWORK = "same network"
+    FEW = "too few samples"
     NOT_COMPARABLE = "not comparable"
     NOT_MEASURED = "not measured"
 
@@ -33,13 +40,25 @@ SYMBOL = {
     Match.REPRODUCED: "=",
     Match.DIRECTION: "~",
     Match.DIFFERS: "!",
+    Match.UNRESOLVED: "?",
+    Match.SIMULATED: "s",
+    Match.PROXY: "p",
+    Match.UNTUNED: "u",
+    Match.SAME_NETWORK: "2",
+    Match.FEW: "n",
     Match.NOT_COMPARABLE: "/",
     Match.NOT_MEASURED: "-",
 }
 MEANING = {
-    Match.REPRODUCED: "measured under the paper's conditions and within the tolerance",
+    Match.REPRODUCED: "measured under the paper's conditions, the whole interval within the tolerance",
     Match.DIRECTION: "on the same side of its reference cell as in the paper, not within the tolerance",
-    Match.DIFFERS: "against its reference cell it lies on the other side, or no difference can be seen",
+    Match.DIFFERS: "it lies on the other side of its reference cell, or outside the tolerance where it has none",
+    Match.UNRESOLVED: "the intervals overlap: neither the paper's direction nor the other one is shown",
+    Match.SIMULATED: "the number, or its reference, comes from a simulator and not from the device",
+    Match.PROXY: "measured on other data, another network or other weights than the paper's",
+    Match.UNTUNED: "the framework ran without the search that the paper's authors would have given it",
+    Match.SAME_NETWORK: "both cells are copies of one network, so no direction between them means anything",
+    Match.FEW: "too few samples for an interval (under six blocks, or one seed), so nothing is excluded",
     Match.NOT_COMPARABLE: "measured under other conditions, and no reference cell gives a direction",
     Match.NOT_MEASURED: "no record; the command that would measure it stands in the table's data",
 }
@@ -48,6 +67,10 @@ TOLERANCE = {"latency": 0.10, "memory": 0.10, "profile": 0.10, "cache": 0.25, "m
 # Counts have no noise: besides the tolerance only the rounding of the printed digits is forgiven.
 COUNTED = ("macs", "params")
 ACCURACY_POINTS = 0.5
+# Verdicts that take the place of "reproduced", "direction reproduced" and "differs".
+CLAIMS = (Match.REPRODUCED, Match.DIRECTION, Match.DIFFERS, Match.UNRESOLVED)
+# And those that take it: a number stands beside the published one and shows nothing about it.
+WEAK = (Match.UNRESOLVED, Match.SIMULATED, Match.PROXY, Match.UNTUNED, Match.SAME_NETWORK, Match.FEW)
 # What the experimenter sets is no result: equal settings reproduce nothing, so they get no verdict.
 SETTINGS = ("resolution",)
 
@@ -91,12 +114,13 @@ def side(a: tuple[float, float], b: tuple[float, float]) -> int:
 
 @dataclass(frozen=True)
 class Reference:
-    """The cell that a direction is taken against: its name, published value and measured interval (None:
-    none)."""
+    """The cell that a direction is taken against: its name, published value, measured interval (None: none), and what
+    keeps it from carrying a verdict."""
 
     name: str
     published: float
     measured: tuple[float, float] | None
+    caveat: Match | None = None
 
 
 def judge(
@@ -107,13 +131,33 @@ def judge(
     reference: Reference | None,
     command: str = "",
     rounding: float = 0.0,
+    caveat: Match | None = None,
 ) -> Judged:
-    """The verdict for one cell. ``unlike`` names the conditions that are not the paper's; empty: all
-    equal. ``rounding``: half a unit in the last printed digit."""
+    """The verdict for one cell. ``unlike`` names the conditions that are not the paper's; empty: all equal.
+    ``rounding``: half a unit in the last printed digit. ``caveat``: what keeps the number from carrying a claim."""
+    claimed = _claim(published, measured, metric, unlike, reference, command, rounding)
+    if claimed.match not in CLAIMS:
+        return claimed
+    weak = caveat
+    if weak is None and reference is not None and claimed.match != Match.REPRODUCED:
+        weak = reference.caveat
+    if weak is None:
+        return claimed
+    return Judged(weak, f"{MEANING[weak]}; taken at face value: {claimed.match} ({claimed.why})")
+
+
+def _claim(
+    published: float,
+    measured: tuple[float, float] | None,
+    metric: str,
+    unlike: list[str],
+    reference: Reference | None,
+    command: str,
+    rounding: float,
+) -> Judged:
     if measured is None:
         return Judged(Match.NOT_MEASURED, f"run: {command}" if command else "no record")
-    middle = (measured[0] + measured[1]) / 2
-    if not unlike and within(published, middle, metric, rounding):
+    if not unlike and all(within(published, end, metric, rounding) for end in measured):
         return Judged(Match.REPRODUCED, "within the tolerance")
     other = f"other conditions: {', '.join(unlike)}" if unlike else "outside the tolerance"
     if reference is None or reference.measured is None:
@@ -123,4 +167,6 @@ def judge(
     got = side(measured, reference.measured)
     words = {1: "above", -1: "below", 0: "level with"}
     sentence = f"{words[want]} {reference.name} in the paper, {words[got]} it here ({other})"
+    if got == 0 and want != 0:
+        return Judged(Match.UNRESOLVED, sentence)
     return Judged(Match.DIRECTION if want == got else Match.DIFFERS, sentence)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from reports import numbers
+from reports import costs, numbers
 from reports.measured import Measured, Store
 from reports.model_names import canonical
 from reports.numbers import Column, PaperTable, Row
@@ -115,19 +115,30 @@ def _cell(
     if published is None or column.conditions["metric"] in SETTINGS:
         return TableCell(row, column, published, mine, None, command)
     reference = None
+    caveat = mine.caveat
     target = spec.reference(row.id, column.id)
     if target and target in paper.values:
         name = next(r.header for r in paper.rows if r.id == target[0])
         if target[1] != column.id:
             name = next(c.header for c in paper.columns if c.id == target[1])
         name, beside = _beside(paper, spec, context, mine, found[target], target, name)
-        reference = Reference(name, paper.values[target].value, beside)
+        reference = Reference(name, paper.values[target].value, beside, found[target].caveat)
+        if caveat is None and _one_network(context, mine, found[target]):
+            caveat = Match.SAME_NETWORK
     elif target == find.ONE:
         reference = Reference("1x", 1.0, (1.0, 1.0))
     metric = str(column.conditions["metric"])
     rounding = 0.5 * 10.0**-published.decimals
-    judged = judge(published.value, mine.interval, metric, mine.unlike, reference, command, rounding)
+    judged = judge(published.value, mine.interval, metric, mine.unlike, reference, command, rounding, caveat)
     return TableCell(row, column, published, mine, judged, command)
+
+
+def _one_network(context: find.Context, mine: find.Found, other: find.Found) -> bool:
+    """Whether two cells of different models are of one network: as many parameters and operations, to the last one."""
+    if mine.cell is None or other.cell is None or mine.cell.model == other.cell.model:
+        return False
+    a, b = costs.of(mine.cell.model, context.store), costs.of(other.cell.model, context.store)
+    return a is not None and b is not None and (a.params_m, a.macs_g) == (b.params_m, b.macs_g)
 
 
 def _beside(

@@ -9,7 +9,7 @@ from reports import costs, profiles
 from reports.measured import Measured, Store
 from reports.model_names import base_name, canonical, core_ratio
 from reports.numbers import Column, Row
-from reports.verdicts import SETTINGS, interval
+from reports.verdicts import SETTINGS, Match, interval
 
 PHONES = ("oneplus11", "xiaomi6")
 ON_DEVICE = ("latency", "memory", "profile", "cache")
@@ -66,6 +66,7 @@ class Found:
     unlike: list[str] = field(default_factory=list)
     cell: Measured | None = None
     few: bool = False
+    rests_on: tuple[Measured, ...] = ()
 
     @classmethod
     def of(
@@ -85,6 +86,14 @@ class Found:
         few = given is None and value is None and cell.ci is None
         return cls(ends, number, cell.unit, cell.source, cell.backend, cell.status, "", unlike, cell, few)
 
+    @property
+    def caveat(self) -> Match | None:
+        """What keeps the number from carrying a verdict, if anything does."""
+        if any(condition.startswith(PROXIES) or condition.endswith(PARTS) for condition in self.unlike):
+            return Match.PROXY
+        found = [weakness(c) for c in self.rests_on or ((self.cell,) if self.cell else ())]
+        return next((w for w in WEAKEST_FIRST if w in found), None)
+
     @classmethod
     def number(cls, value: float, unit: str, source: str, unlike: list[str] | None = None) -> Found:
         """A number that is counted or computed rather than sampled."""
@@ -95,6 +104,26 @@ def unlike_device(context: Context) -> list[str]:
     """Which of the paper's device conditions this device does not share."""
     found = [] if context.device == "oneplus11" else [f"device {context.device}"]
     return found if context.precision == "fp16" else [*found, context.precision]
+
+
+# Conditions unlike the paper's (as `unlike` words them) under which a number is of something else.
+PROXIES = ("data ", "network ", "from random weights")
+PARTS = (" images", " pixels")
+UNTUNED = ("tvm", "tvm-opencl")
+SAMPLED = ("latency", "memory", "profile", "cache")
+LEAST_BLOCKS = 6
+WEAKEST_FIRST = (Match.SIMULATED, Match.UNTUNED, Match.FEW)
+
+
+def weakness(cell: Measured) -> Match | None:
+    """What keeps one measured cell from carrying a verdict."""
+    if cell.source.endswith("-sim"):
+        return Match.SIMULATED
+    if cell.backend in UNTUNED:
+        return Match.UNTUNED
+    if cell.metric in SAMPLED:
+        return Match.FEW if len(cell.blocks) < LEAST_BLOCKS else None
+    return Match.FEW if cell.metric in ("accuracy", "train") and cell.ci is None else None
 
 
 Find = Callable[[Context, Row, Column], Found]
@@ -137,9 +166,9 @@ def _speedup(context: Context, row: Row) -> Found:
     n = len(ratios)
     unlike = unlike_device(context)
     unlike += [] if n == 2 else [f"only over {pairs[0][0].backend}"]
-    return Found(
-        (sum(low) / n, sum(high) / n), sum(ratios) / n, "x", "computed", status="measured", unlike=unlike
-    )
+    ends = (sum(low) / n, sum(high) / n)
+    used = tuple(cell for pair in pairs for cell in pair)
+    return Found(ends, sum(ratios) / n, "x", "computed", status="measured", unlike=unlike, rests_on=used)
 
 
 def _ours_beside(context: Context, other: Measured) -> Measured | None:
@@ -284,7 +313,8 @@ def find_t5(context: Context, row: Row, column: Column) -> Found:
             return Found()
         gain = (ecp.value or 0) - (vit.value or 0)
         ends = (ecp.interval[0] - vit.interval[1], ecp.interval[1] - vit.interval[0])
-        return Found(ends, gain, "points", "computed", status="measured", unlike=ecp.unlike)
+        used = tuple(f.cell for f in (ecp, vit) if f.cell)
+        return Found(ends, gain, "points", "computed", status="measured", unlike=ecp.unlike, rests_on=used)
     return find_accuracy(
         context, str(row.conditions["model"]), dataset, row.conditions.get("ratio") == "best"
     )

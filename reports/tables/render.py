@@ -84,7 +84,7 @@ def markdown(table: RebuiltTable) -> str:
         lines.append("| " + " | ".join(map(_md, [row.header, *cells])) + " |")
     counts = ", ".join(f"{n} {name}" for name, n in table.counts.most_common())
     lines += ["", f"Each cell: published / **measured**. Verdicts: {counts}."]
-    lines += ["", " · ".join(f"`{SYMBOL[m]}` {m}" for m in Match if m != Match.NOT_MEASURED)]
+    lines += ["", *(f"- `{SYMBOL[m]}` {m}: {MEANING[m]}" for m in used(table))]
     lines += [f"\n{note}" for note in table.notes]
     return "\n".join(lines) + "\n"
 
@@ -120,12 +120,26 @@ def latex(table: RebuiltTable) -> str:
     for row in table.paper.rows:
         cells = table.row_cells(row)
         published = [c.published.printed if c.published else "--" for c in cells] + ["" for _ in further]
-        mine = [number(c.found.value) for c in cells]
-        mine += [number(table.further[b][row.id].value) for b in further]
+        mine = [_latex_measured(c) for c in cells]
+        mine += [tex(number(table.further[b][row.id].value)) for b in further]
         lines.append("    " + " & ".join(map(tex, [row.header, *published])) + r" \\")
         if any(mine):
-            lines.append("    \\quad measured & " + " & ".join(map(tex, mine)) + r" \\")
-    return "\n".join([*lines, "    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""])
+            lines.append("    \\quad measured & " + " & ".join(mine) + r" \\")
+    notes = [f"\\textsuperscript{{{tex(SYMBOL[m])}}} {tex(f'{m}: {MEANING[m]}')}." for m in used(table)]
+    foot = f"  \\par\\footnotesize {' '.join(notes)}" if notes else ""
+    return "\n".join(
+        [*lines, "    \\bottomrule", "  \\end{tabular}", *filter(None, [foot]), "\\end{table}", ""]
+    )
+
+
+def _latex_measured(cell: TableCell) -> str:
+    text = tex(number(cell.found.value))
+    return f"{text}\\textsuperscript{{{tex(SYMBOL[cell.judged.match])}}}" if text and cell.judged else text
+
+
+def used(table: RebuiltTable) -> list[Match]:
+    """The verdicts that stand in a table, in the order in which they are explained."""
+    return [m for m in Match if table.counts[str(m)] and m != Match.NOT_MEASURED]
 
 
 def csv_rows(table: RebuiltTable) -> list[dict[str, str]]:

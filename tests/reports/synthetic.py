@@ -40,7 +40,7 @@ def report(nodes: int = 620) -> dict[str, object]:
 
 def latency_records(rng: np.random.Generator, run: str, scale: float) -> list[BlockRecord]:
     records = []
-    for block in range(4):
+    for block in range(6):
         for model, by_backend in LATENCY.items():
             for backend, level in by_backend.items():
                 mean = level * scale * rng.normal(1, 0.005)
@@ -226,7 +226,7 @@ def accuracy_cells() -> list[dict[str, object]]:
             "status": "measured",
             "value": value,
             "unit": "%",
-            "ci": [value - 1, value + 1],
+            "ci": [value - 0.3, value + 0.3],
             "blocks": [],
             "source": "labels",
             "reason": "",
