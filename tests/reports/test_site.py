@@ -36,7 +36,7 @@ def test_pages_show_what_the_records_say(site):
     assert "invented processor" in run and "load_1min" in run and 'class="spark"' in run
     assert "TNN is not installed" in run
     cells = json.loads((site.folder / "data" / "2026-01-02-latency.json").read_text())
-    assert len(next(c for c in cells if c["model"] == "vit_base" and c["backend"] == "mnn")["blocks"]) == 4
+    assert len(next(c for c in cells if c["model"] == "vit_base" and c["backend"] == "mnn")["blocks"]) == 6
 
 
 def test_text_from_records_is_escaped(site):
