@@ -26,6 +26,7 @@ from bench.accuracy_facts import normalisation
 from bench.accuracy_score import agreement, score
 from bench.accuracy_worker import Job, read_predictions
 from bench.cells import Cell, make_cell
+from bench.console import terminal
 from bench.datasets.base import Dataset, Item, subset, write_items
 from bench.datasets.registry import open_dataset
 from bench.names import check_name
@@ -73,7 +74,7 @@ class Evaluation:
 
 def evaluate(options: RunOptions, what: Evaluation) -> int:
     """The whole command; its exit code."""
-    console = Console(stderr=options.json is not None and str(options.json) == "-")
+    console = terminal(stderr=options.json is not None and str(options.json) == "-")
     cases = make_cases("accuracy", options, DEFAULT_MODELS, DEFAULT_BACKENDS)
     for case in cases:
         check_name("backend", what.reference_for(case.model), registry.names())
@@ -318,7 +319,7 @@ def _show(cells: Sequence[Cell], data: Dataset, count: int, console: Console) ->
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description:32}"),
+        TextColumn("{task.description:32}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("pictures,"),

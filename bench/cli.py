@@ -19,6 +19,7 @@ from typing import Any
 
 import typer
 
+from bench.escape import visible
 from ecp.errors import EcpError
 
 COMMAND_MODULES = (
@@ -113,5 +114,5 @@ def _run(command: Any, arguments: list[str] | None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible(message)}", file=sys.stderr)
     return code

@@ -12,6 +12,7 @@ from bench import devices, regress_output
 from bench.compare_judge import CellVerdict, default_pairs, judge, quick_pairs
 from bench.compare_run import PAIRED, REPEATS, Measured, are_interleaved, load, measure_sides
 from bench.compare_sides import Side, resolve
+from bench.console import terminal
 from bench.options import RunOptions
 from bench.prepare import prepare
 from bench.regress_margin import device_margin
@@ -45,7 +46,7 @@ def compare_and_show(
     if len({s.kind == "run" for s in sides}) != 1:
         raise UsageError(f"'{a}' and '{b}': compare two revisions or two runs, not one of each")
     to_stdout = any(path is not None and str(path) == "-" for path in outputs.values())
-    console = Console(stderr=to_stdout)
+    console = terminal(stderr=to_stdout)
     limit, origin = (margin, "--margin") if margin is not None else device_margin(options.device, options.out)
     if sides[0].folder and sides[1].folder:
         measured = load(sides[0].folder, sides[1].folder)

@@ -14,10 +14,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.escape import line
 from bench.names import check_name
 from bench.paths import devices_file
 from bench.schema import explain
 from ecp.errors import DeviceError, UsageError
+
+LARGEST_FILE = 1 << 20
 
 
 class _Strict(BaseModel):
@@ -146,9 +149,20 @@ def load_devices(path: Path | None = None) -> dict[str, LocalDevice | AdbDevice]
     """Devices by name. Raises :class:`UsageError` naming the file and the place of the first mistake."""
     file = devices_file() if path is None else path
     try:
-        data = yaml.safe_load(file.read_text())
+        text = file.read_bytes()
+        if len(text) > LARGEST_FILE:
+            raise UsageError(f"{file}: {len(text)} bytes; at most {LARGEST_FILE} are read")
+        if b"&" in text and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(text.decode())):
+            raise UsageError(f"{file}: aliases (*name) are not read; write the entry out")
+        data = yaml.safe_load(text.decode())
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except RecursionError as error:
+        raise UsageError(f"{file}: nested too deeply") from error
+    except ValueError as error:
+        raise UsageError(f"{file}: {line(error)}") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     try:

@@ -6,11 +6,12 @@ import json as json_module
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench import devices as d
 from bench import options as o
+from bench.console import terminal
 
 Add = Annotated[
     str | None, typer.Option("--add", help="Write an entry of this name from the plugged-in phone.")
@@ -52,9 +53,9 @@ def devices(json: o.Json = None, add: Add = None, serial: Serial = None) -> None
     for heading in ("device", "what it is", "reachable", "found, or what to do"):
         table.add_column(heading)
     for name, device, reach in rows:
-        mark = "[green]yes[/green]" if reach.reachable else "[yellow]no[/yellow]"
+        mark = Text("yes", "green") if reach.reachable else Text("no", "yellow")
         table.add_row(name, device.title, mark, reach.detail)
-    Console().print(table)
+    terminal().print(table)
 
 
 def _add(name: str, serial: str | None) -> None:

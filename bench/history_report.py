@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy import Engine
 
+from bench.console import terminal
 from bench.names import check_name
 from bench.plain import plain_table
 from bench.regress_output import write
@@ -66,7 +67,7 @@ def show_history(
     json_path: Path | None,
 ) -> int:
     """Index ``roots``, print every series that matches; the exit code (1 where a confirmation regressed)."""
-    console = Console(stderr=json_path is not None and str(json_path) == "-")
+    console = terminal(stderr=json_path is not None and str(json_path) == "-")
     missing = [root for root in roots if not root.is_dir()]
     if missing:
         raise UsageError(f"{missing[0]} is not a folder of runs; measure first, or name one with --out")

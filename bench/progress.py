@@ -19,7 +19,7 @@ class Shown:
         self._total = 0
         self._done = 0
         self._progress = Progress(
-            TextColumn("{task.description:32}"),
+            TextColumn("{task.description:32}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("blocks,"),

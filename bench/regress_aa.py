@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
 from bench.compare_judge import CellVerdict, judge, quick_pairs
 from bench.compare_report import DEFAULT_BACKENDS, QUICK, QUICK_REPEATS, reach
 from bench.compare_run import measure_sides
 from bench.compare_sides import WORKING_TREE, resolve
+from bench.console import terminal
 from bench.options import RunOptions
 from bench.prepare import Prepared, prepare
 from bench.regress_margin import NoiseProfile, profile, save
@@ -65,7 +64,7 @@ def campaign(
     times: int, options: RunOptions, pairs: int | None, margin: float | None, json_path: Path | None
 ) -> int:
     """Run it, print the rate and the margin it suggests, keep the profile; exit code 0."""
-    console = Console(stderr=json_path is not None and str(json_path) == "-")
+    console = terminal(stderr=json_path is not None and str(json_path) == "-")
     target = reach(options.device)
     limit = MARGIN if margin is None else margin
     cases = make_cases("latency", options, DEFAULT_MODELS, DEFAULT_BACKENDS)

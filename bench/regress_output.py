@@ -10,7 +10,9 @@ from typing import Any
 from xml.etree import ElementTree as Xml
 
 from rich.table import Table
+from rich.text import Text
 
+from bench import escape
 from bench.compare_judge import PASSING, VERDICTS, CellVerdict
 from bench.metrics import UNITS
 from bench.plain import plain_table
@@ -74,9 +76,7 @@ def table(verdicts: Sequence[CellVerdict], title: str, wide: bool = False) -> Ta
     for v in verdicts:
         colour = COLOURS.get(v.verdict, "yellow")
         model, backend, _, a, b, *numbers = _columns(v)
-        shown.add_row(
-            model, backend, *((a, b) if wide else ()), *numbers, f"[{colour}]{v.verdict}[/{colour}]"
-        )
+        shown.add_row(model, backend, *((a, b) if wide else ()), *numbers, Text(v.verdict, style=colour))
     return shown
 
 
@@ -89,13 +89,19 @@ def summary(verdicts: Sequence[CellVerdict]) -> str:
 def markdown(verdicts: Sequence[CellVerdict], title: str) -> str:
     """A comment for a pull request: the result first, then the table, then the reasons."""
     margin = verdicts[0].margin if verdicts else 0.0
-    lines = [f"### {title}", "", f"**{summary(verdicts)}** (margin {margin:.1%})", ""]
+    lines = [f"### {escape.markdown(title)}", "", f"**{summary(verdicts)}** (margin {margin:.1%})", ""]
     heading = [*_heading(verdicts), "pairs", "verdict"]
     lines += ["| " + " | ".join(heading) + " |", "|" + " --- |" * len(heading)]
     for v in verdicts:
-        row = [*_columns(v), str(v.pairs), f"**{v.verdict}**" if v.verdict in FAILING else v.verdict]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-    reasons = [f"- `{v.name}`: {said}" for v in verdicts if (said := _said(v))]
+        row = [
+            *map(escape.markdown, _columns(v)),
+            str(v.pairs),
+            f"**{v.verdict}**" if v.verdict in FAILING else v.verdict,
+        ]
+        lines.append("| " + " | ".join(row) + " |")
+    reasons = [
+        f"- {escape.markdown_code(v.name)}: {escape.markdown(said)}" for v in verdicts if (said := _said(v))
+    ]
     if reasons:
         lines += ["", *reasons]
     return "\n".join(lines) + "\n"
@@ -111,17 +117,18 @@ def junit(verdicts: Sequence[CellVerdict], title: str, ci: bool = False) -> byte
     failures = [v for v in verdicts if v.verdict == "regressed" or (ci and v in unproven)]
     errors = [v for v in verdicts if v.verdict == "failed"]
     counts = {"tests": len(verdicts), "failures": len(failures), "errors": len(errors)}
-    suite = Xml.Element("testsuite", {"name": title, **{k: str(n) for k, n in counts.items()}})
+    suite = Xml.Element("testsuite", {"name": escape.xml(title), **{k: str(n) for k, n in counts.items()}})
     for v in verdicts:
-        case = Xml.SubElement(suite, "testcase", {"classname": f"regress.{v.metric}", "name": v.name})
+        names = {"classname": f"regress.{v.metric}", "name": v.name}
+        case = Xml.SubElement(suite, "testcase", {k: escape.xml(text) for k, text in names.items()})
         message = f"{v.verdict}: {_said(v) or f'{_percent(v.ratio)} {_interval(v)}'}"
         if v in errors:
-            Xml.SubElement(case, "error", {"message": message})
+            Xml.SubElement(case, "error", {"message": escape.xml(message)})
         elif v in failures:
-            Xml.SubElement(case, "failure", {"message": message})
+            Xml.SubElement(case, "failure", {"message": escape.xml(message)})
         elif v in unproven:
-            Xml.SubElement(case, "skipped", {"message": message})
-        Xml.SubElement(case, "system-out").text = json.dumps(v.to_dict())
+            Xml.SubElement(case, "skipped", {"message": escape.xml(message)})
+        Xml.SubElement(case, "system-out").text = escape.xml(json.dumps(v.to_dict()))
     root = Xml.Element("testsuites")
     root.append(suite)
     Xml.indent(root)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import regress_proof_table
@@ -28,6 +27,7 @@ from bench.compare_judge import CellVerdict, difference_of, judge, pairs_of
 from bench.compare_report import QUICK_REPEATS, reach
 from bench.compare_run import REPEATS, Measured, measure_sides
 from bench.compare_sides import Side, git, resolve
+from bench.console import terminal
 from bench.disturber import disturbing
 from bench.options import RunOptions
 from bench.paths import RESULTS
@@ -231,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _carry_out(campaign: Campaign, plan: list[Step]) -> int:
-    console = Console()
+    console = terminal()
     todo = [s for s in plan if s.name not in campaign.done]
     minutes = sum(s.seconds for s in todo) / 60
     console.print(
@@ -249,7 +249,8 @@ def _carry_out(campaign: Campaign, plan: list[Step]) -> int:
     target = reach(campaign.device)
     prepared = {campaign.model: prepare(campaign.model)}
     bar = Progress(
-        TextColumn("{task.description:24}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
+        TextColumn("{task.description:24}", markup=False), BarColumn(), TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
         console=console, disable=not console.is_terminal, transient=True,
     )  # fmt: skip
     with bar:

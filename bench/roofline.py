@@ -26,6 +26,7 @@ from bench import devices
 from bench import options as o
 from bench.affinity import choose_cpus
 from bench.cells import Cell
+from bench.console import terminal
 from bench.names import check_name, split_names
 from bench.one_process import append, close_folder, open_folder, version
 from bench.peaks import Peaks, measure_peaks
@@ -81,7 +82,7 @@ def roofline(
     close_folder(folder)
     if trace:
         write(trace, json_module.dumps(chrome_trace(traced)), "--trace")
-    _print(device, peaks, cells, Console(stderr=str(json) == "-"))
+    _print(device, peaks, cells, terminal(stderr=str(json) == "-"))
     write(json, json_module.dumps([c.to_dict() for c in cells], indent=1) + "\n", "--json")
     print(f"records: {folder.records_path}", file=sys.stderr)
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from baselines import registry
 from bench import devices, plan, plant, schema
 from bench.cells import Cell, make_cells
+from bench.console import terminal
 from bench.launch import run_block
 from bench.names import check_name, split_names
 from bench.options import RunOptions
@@ -80,7 +81,7 @@ def measure(
 
 def console_for(json_path: Path | None) -> Console:
     """Where tables go: nothing but the JSON may stand on standard output where that was asked."""
-    return Console(stderr=json_path is not None and str(json_path) == "-")
+    return terminal(stderr=json_path is not None and str(json_path) == "-")
 
 
 def make_cases(

@@ -8,6 +8,7 @@ from statistics import median
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench.cells import Cell, batch_of
 
@@ -99,10 +100,10 @@ def _columns(metric: str, wide: bool) -> list[tuple[str, Show]]:
     return []
 
 
-def _value(cell: Cell) -> list[str]:
+def _value(cell: Cell) -> list[str | Text]:
     if cell.value is None:
         hint = f"~{_number(cell.extra['indicative'])}" if "indicative" in cell.extra else ""
-        return [f"[yellow]{cell.status}[/yellow]", hint]
+        return [Text(cell.status, style="yellow"), hint]
     if cell.ci is None:
         return [_number(cell.value), f"{len(cell.blocks)} blocks"]
     return [_number(cell.value), " - ".join(map(_number, cell.ci))]

@@ -20,6 +20,7 @@ from rich.table import Table
 from bench import devices
 from bench import options as o
 from bench.cells import Cell
+from bench.console import terminal
 from bench.names import check_name, split_names
 from bench.one_process import append, close_folder, open_folder, version
 from bench.records import BlockRecord, CellKey, RunFolder
@@ -64,7 +65,7 @@ def tune(
         )
     devices.require(device)
     request = {"device": device, "models": names, "precision": precision, "seconds": seconds}
-    console = Console(stderr=str(json) == "-")
+    console = terminal(stderr=str(json) == "-")
     with device_lock(device):
         folder = open_folder(out, METRIC, request)
         cells = [

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from bench import measure_command
+from bench.console import terminal
 from bench.options import RunOptions
 from ecp.errors import UsageError
 
@@ -84,7 +85,7 @@ def measure_versus(options: RunOptions) -> int:
     from bench.records import read_records
     from bench.runner import device_lock
 
-    console = Console(stderr=options.json is not None and str(options.json) == "-")
+    console = terminal(stderr=options.json is not None and str(options.json) == "-")
     cases = run.make_cases(versus_run.METRIC, options, DEFAULT_MODELS, DEFAULT_BACKENDS)
     groups = versus_run.make_groups(cases)
     if len(groups[0]) < 2:

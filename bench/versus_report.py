@@ -11,6 +11,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench.cells import Cell, make_cell
 from bench.records import BlockRecord
@@ -131,7 +132,7 @@ def _table(group: Group, rows: Sequence[Cell]) -> Table:
         table.add_column(heading, justify="right", overflow="fold", min_width=width)
     for place, cell in enumerate(rows):
         if cell.value is None:
-            table.add_row(_name(group, place), f"[yellow]{cell.status}[/yellow]")
+            table.add_row(_name(group, place), Text(cell.status, style="yellow"))
             continue
         interval = f"{cell.ci[0]:.3f} - {cell.ci[1]:.3f}" if cell.ci and place else ""
         error = cell.extra.get("max_abs_error")

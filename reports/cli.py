@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli import INTERRUPTED, USAGE_ERRORS
-from bench.escape import line
+from bench.escape import line, visible
 from bench.names import check_name
 from ecp.errors import EcpError, UsageError
 from reports import measured
@@ -260,5 +260,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible(message)}", file=sys.stderr)
     return code

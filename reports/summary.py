@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from bench.escape import markdown as markdown_text
 from reports.audit import audit_all
 from reports.audit.render import counts
 from reports.measured import Store
@@ -61,7 +62,9 @@ def _speed(store: Store, device: str | None) -> list[str]:
             f"{r['model']} {r['ratio']}" + ("" if r["verdict"] == "faster" else f" ({r['verdict']})")
             for r in mine
         ]
-        lines.append(f"- {', '.join(place)}: faster on {faster} of {len(mine)}: {', '.join(each)}")
+        lines.append(
+            f"- {markdown_text(', '.join(place))}: faster on {faster} of {len(mine)}: {', '.join(each)}"
+        )
     return lines
 
 
@@ -75,10 +78,10 @@ def _turns(store: Store, device: str | None) -> list[str]:
     for bout in found:
         pairs = []
         for cell in bout.others:
-            why = f": {cell.reason}" if cell.reason else ""
+            why = f": {markdown_text(cell.reason)}" if cell.reason else ""
             pairs.append(f"{bout.first} / {bout.name(cell)} {ratio_text(cell)} {verdict(cell)}{why}")
         leader = f"; fastest of all: {bout.leader}" if bout.leader else ""
-        lines.append(f"- {bout.title}: {'; '.join(pairs)}{leader}")
+        lines.append(f"- {markdown_text(bout.title)}: {'; '.join(pairs)}{leader}")
     return lines
 
 
@@ -118,7 +121,7 @@ def _missing(cells: list[tuple[str, TableCell]]) -> list[str]:
             untried[cell.command].append(label)
     lines = ["", f"## Not measured ({len(cells)})", ""]
     lines += [
-        f"- {reason} ({len(some)} cells: {some[0]}{', …' if some[1:] else ''})"
+        f"- {markdown_text(reason)} ({len(some)} cells: {some[0]}{', …' if some[1:] else ''})"
         for reason, some in refused.items()
     ]
     commands = sorted(untried.items(), key=lambda item: -len(item[1]))

@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 
+from bench import escape
 from reports.audit.base import MEANING, Audited
 
 
@@ -43,7 +44,7 @@ def csv_text(rows: list[Audited]) -> str:
         for name, value in r.outcome.values.items():
             c = r.claim
             row = [c.id, c.place, c.says, c.formula, name, repr(value), str(r.outcome.verdict)]
-            writer.writerow([*row, r.outcome.because, " ".join(r.rests_on)])
+            writer.writerow(escape.csv_row([*row, r.outcome.because, " ".join(r.rests_on)]))
     return stream.getvalue()
 
 

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 
+from bench import escape
 from reports.figures import style
 from reports.figures.base import Figure
 
@@ -33,7 +34,7 @@ def csv_text(figure: Figure) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fields, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(figure.rows)
+    writer.writerows(map(escape.csv_row, figure.rows))
     return stream.getvalue()
 
 

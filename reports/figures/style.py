@@ -101,6 +101,8 @@ RC: Any = {
     "lines.markersize": 5,
     "hatch.linewidth": 0.6,
     "hatch.color": PAPER,
+    # A dollar in a name is a dollar.
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "savefig.dpi": 200,
 }

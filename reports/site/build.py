@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bench.escape import visible
 from ecp.errors import UsageError
 from reports import versus
 from reports.audit import audit_all
@@ -59,6 +60,7 @@ class Builder:
         self.env = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
+            finalize=_shown,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -146,6 +148,11 @@ SECTIONS = (
     sections.method,
     sections.newest_cells,
 )
+
+
+def _shown(value: Any) -> Any:
+    """What a page cannot hold is spelled out; Jinja escapes the rest."""
+    return visible(value) if type(value) is str else value
 
 
 def build(store: Store, out: Path) -> Built:

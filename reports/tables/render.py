@@ -6,6 +6,7 @@ import csv
 import io
 import re
 
+from bench import escape
 from reports.tables.build import RebuiltTable, TableCell
 from reports.tables.find import Found
 from reports.verdicts import MEANING, SYMBOL, Match
@@ -59,13 +60,9 @@ def title(table: RebuiltTable) -> str:
     return f"{name}. {table.paper.title}{where}"
 
 
-def _md(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
 def _markdown_cell(cell: TableCell) -> str:
-    published = cell.published.printed if cell.published else "-"
-    mine = measured_text(cell.found)
+    published = escape.markdown(cell.published.printed) if cell.published else "-"
+    mine = escape.markdown(measured_text(cell.found))
     symbol = SYMBOL[cell.judged.match] if cell.judged else ""
     if not mine:
         return published
@@ -76,12 +73,13 @@ def markdown(table: RebuiltTable) -> str:
     """Published / **measured** with a verdict's symbol in each cell; the legend and the counts below."""
     further = list(table.further)
     head = ["Model", *(c.header for c in table.paper.columns), *(f"{b} (ms, not in paper)" for b in further)]
-    lines = [f"### {title(table)}", "", "| " + " | ".join(map(_md, head)) + " |"]
+    lines = [f"### {escape.markdown(title(table))}", "", "| " + " | ".join(map(escape.markdown, head)) + " |"]
     lines.append("|" + " --- |" * len(head))
     for row in table.paper.rows:
         cells = [_markdown_cell(c) for c in table.row_cells(row)]
-        cells += [f"**{measured_text(table.further[b][row.id])}**".replace("****", "") for b in further]
-        lines.append("| " + " | ".join(map(_md, [row.header, *cells])) + " |")
+        others = [escape.markdown(measured_text(table.further[b][row.id])) for b in further]
+        cells += [f"**{text}**" if text else "" for text in others]
+        lines.append("| " + " | ".join([escape.markdown(row.header), *cells]) + " |")
     counts = ", ".join(f"{n} {name}" for name, n in table.counts.most_common())
     lines += ["", f"Each cell: published / **measured**. Verdicts: {counts}."]
     lines += ["", *(f"- `{SYMBOL[m]}` {m}: {MEANING[m]}" for m in used(table))]
@@ -94,14 +92,6 @@ def legend() -> str:
     return "\n".join(f"- `{SYMBOL[m]}` **{m}**: {MEANING[m]}" for m in Match) + "\n"
 
 
-_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-
-
-def tex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(_TEX.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
-
-
 def latex(table: RebuiltTable) -> str:
     """A booktabs table; each model takes two lines, published above and measured below."""
     columns = table.paper.columns
@@ -110,22 +100,27 @@ def latex(table: RebuiltTable) -> str:
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
         "  \\centering\\small",
-        f"  \\caption{{{tex(title(table))}. First line published, second line measured.}}",
+        f"  \\caption{{{escape.latex(title(table))}. First line published, second line measured.}}",
         f"  \\label{{tab:{re.sub('[^a-z0-9]', '-', table.id.lower())}}}",
         "  \\begin{tabular}{l" + "r" * (len(columns) + len(further)) + "}",
         "    \\toprule",
-        "    Model & " + " & ".join(tex(h) for h in [*(c.header for c in columns), *further]) + r" \\",
+        "    Model & "
+        + " & ".join(escape.latex(h) for h in [*(c.header for c in columns), *further])
+        + r" \\",
         "    \\midrule",
     ]
     for row in table.paper.rows:
         cells = table.row_cells(row)
         published = [c.published.printed if c.published else "--" for c in cells] + ["" for _ in further]
         mine = [_latex_measured(c) for c in cells]
-        mine += [tex(number(table.further[b][row.id].value)) for b in further]
-        lines.append("    " + " & ".join(map(tex, [row.header, *published])) + r" \\")
+        mine += [escape.latex(number(table.further[b][row.id].value)) for b in further]
+        lines.append("    " + " & ".join(map(escape.latex, [row.header, *published])) + r" \\")
         if any(mine):
             lines.append("    \\quad measured & " + " & ".join(mine) + r" \\")
-    notes = [f"\\textsuperscript{{{tex(SYMBOL[m])}}} {tex(f'{m}: {MEANING[m]}')}." for m in used(table)]
+    notes = [
+        f"\\textsuperscript{{{escape.latex(SYMBOL[m])}}} {escape.latex(f'{m}: {MEANING[m]}')}."
+        for m in used(table)
+    ]
     foot = f"  \\par\\footnotesize {' '.join(notes)}" if notes else ""
     return "\n".join(
         [*lines, "    \\bottomrule", "  \\end{tabular}", *filter(None, [foot]), "\\end{table}", ""]
@@ -133,8 +128,12 @@ def latex(table: RebuiltTable) -> str:
 
 
 def _latex_measured(cell: TableCell) -> str:
-    text = tex(number(cell.found.value))
-    return f"{text}\\textsuperscript{{{tex(SYMBOL[cell.judged.match])}}}" if text and cell.judged else text
+    text = escape.latex(number(cell.found.value))
+    return (
+        f"{text}\\textsuperscript{{{escape.latex(SYMBOL[cell.judged.match])}}}"
+        if text and cell.judged
+        else text
+    )
 
 
 def used(table: RebuiltTable) -> list[Match]:
@@ -190,5 +189,5 @@ def to_csv(rows: list[dict[str, str]], fields: tuple[str, ...] = CSV_FIELDS) -> 
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fields, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(map(escape.csv_row, rows))
     return stream.getvalue()

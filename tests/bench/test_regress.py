@@ -343,7 +343,7 @@ def test_outputs_hold_every_verdict():
     text = regress_output.markdown(verdicts, "t")
     assert "1 regressed" in text
     assert "+8.0% .. +inf" in text
-    assert "because | no-baseline" in text
+    assert "because \\| no-baseline" in text
     data = json.loads(regress_output.as_json(verdicts, {"margin": 0.02}))
     assert [c["verdict"] for c in data["cells"]] == list(compare_judge.VERDICTS)
     assert data["cells"][0]["hi"] is None
