@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rich.markup import escape as _rich_escape
-
 # C0 and C1 controls, delete, line separators, marks that change the direction of reading, lone surrogates, and
 # the two codes that are no characters: nothing of it may reach a terminal, an XML file or a page.
 _HIDDEN = re.compile(
@@ -38,13 +36,6 @@ def visible(text: object, keep: str = "\n\t") -> str:
 def line(text: object) -> str:
     """:func:`visible` on one line: each run of white space is one space."""
     return visible(" ".join(str(text).split()), keep="")
-
-
-def markup(text: object) -> str:
-    """For rich tables, titles and progress lines: no escape sequence, no markup (``[red]`` is printed as it is)."""
-    shown = _rich_escape(visible(text))
-    # A backslash before rich's own closing bracket would escape it.
-    return shown + "\\" if shown.endswith("\\") and not shown.endswith("\\\\") else shown
 
 
 def markdown(text: object) -> str:
