@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.codesign_fit import Curve, HoldOut, pareto
 from bench.codesign_sweep import Measured
+from bench.escape import line
 from bench.names import check_name
 from bench.stats.median_interval import blocks_interval
 from ecp.errors import UsageError
@@ -71,7 +72,7 @@ def text(families: Sequence[Family], budget: float | None, accuracy: dict[str, f
     lines = []
     best, axis = front(families, accuracy)
     for family in families:
-        lines.append(f"{family.name}: {family.shape.tokens} tokens")
+        lines.append(f"{line(family.name)}: {family.shape.tokens} tokens")
         lines.append("  ratio  measured ms [95 %]         fitted ms   GMACs   compile s  top-1 %")
         for p in sorted(family.points, key=lambda q: q.variant.ratio):
             lines.append(_row(p, family.curve, accuracy, p.variant.name in best))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from bench import escape
 from bench.stats.wilson import wilson
 
 Row = Mapping[str, Any]
@@ -57,7 +58,7 @@ def _alarms(rows: Sequence[Row]) -> int:
 
 def _verdicts(rows: Sequence[Row]) -> str:
     names = [r["verdict"] for r in rows]
-    return ", ".join(f"{names.count(n)} {n}" for n in dict.fromkeys(names))
+    return ", ".join(f"{names.count(n)} {escape.markdown(n)}" for n in dict.fromkeys(names))
 
 
 def _beside(disturb: float, rows: Sequence[Row]) -> str:
@@ -82,7 +83,8 @@ def render(rows: Sequence[Row], base: str, model: str, device: str) -> str:
         *(f"+{100 * t:g} % found" for t in targets),
         "wrong outputs found",
     ]
-    lines = [f"# What the gate is worth: {model} on {device}, revision {base[:10]}", "", *_heading(heads)]
+    about = escape.markdown(f"{model} on {device}, revision {base[:10]}")
+    lines = [f"# What the gate is worth: {about}", "", *_heading(heads)]
     for disturb in disturbs:
         alike, wrong = _judged(rows, disturb), _of(rows, "wrong", disturb)
         slow = [_of(rows, "slow", disturb, t) for t in targets]

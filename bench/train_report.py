@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from bench import escape
 from ecp.errors import UsageError
 
 DENSE, GRAD_CAM = "dense", "grad-cam"
@@ -60,17 +61,18 @@ def _hits(arm: dict[str, Any]) -> np.ndarray:
 
 def _paired(
     ours: list[dict[str, Any]], dense: dict[int, dict[str, Any]]
-) -> tuple[float, tuple[float, float], float]:
-    """Mean difference in points, its 95 % t interval over seeds, and 1.96 standard errors from test images."""
+) -> tuple[float, tuple[float, float] | None, float]:
+    """Mean difference in points, its 95 % t interval over seeds (None of one seed), 1.96 standard errors of images."""
     pairs = [(arm, dense[arm["seed"]]) for arm in ours if arm["seed"] in dense]
     differences = np.array([a["top1"] - d["top1"] for a, d in pairs])
     centre = float(differences.mean())
-    half = np.inf
+    interval = None
     if len(pairs) > 1:
-        half = stats.t.ppf(0.975, len(pairs) - 1) * differences.std(ddof=1) / np.sqrt(len(pairs))
+        half = float(stats.t.ppf(0.975, len(pairs) - 1) * differences.std(ddof=1) / np.sqrt(len(pairs)))
+        interval = centre - half, centre + half
     per_image = np.mean([_hits(a).astype(float) - _hits(d) for a, d in pairs], axis=0)
     images = 1.96 * 100 * per_image.std(ddof=1) / np.sqrt(len(per_image))
-    return centre, (centre - float(half), centre + float(half)), float(images)
+    return centre, interval, float(images)
 
 
 def rows(arms: Iterable[dict[str, Any]]) -> list[Row]:
@@ -115,14 +117,14 @@ def table(found: list[Row]) -> str:
     lines = []
     for r in found:
         spread = "" if np.isnan(r.deviation) else f" ± {r.deviation:.2f}"
-        if r.difference is None or r.interval is None or r.image_error is None:
+        if r.difference is None or r.image_error is None:
             change, images = "", ""
         else:
-            known = np.isfinite(r.interval[0])
-            bounds = f" [{r.interval[0]:+.2f}, {r.interval[1]:+.2f}]" if known else " (one seed)"
+            bounds = f" [{r.interval[0]:+.2f}, {r.interval[1]:+.2f}]" if r.interval else " (one seed)"
             change, images = f"{r.difference:+.2f}{bounds}", f"{r.image_error:.2f}"
         lines.append(
-            f"| {r.dataset} | {r.core} | {r.ratio:g} | {len(r.seeds)} | {r.mean:.2f}{spread} | {change} | {images} |"
+            f"| {escape.markdown(r.dataset)} | {escape.markdown(r.core)} | {r.ratio:g} | {len(r.seeds)} "
+            f"| {r.mean:.2f}{spread} | {change} | {images} |"
         )
     return head + "\n".join(lines) + "\n"
 
@@ -237,7 +239,8 @@ def write(folder: Path, model: str) -> list[Row]:
     study = json.loads((folder / "study.jsonl").read_text().splitlines()[0])
     found = rows(arms)
     (folder / "table.md").write_text(table(found))
-    (folder / "cells.json").write_text(json.dumps(cells(found, study, model), indent=1) + "\n")
+    made = json.dumps(cells(found, study, model), indent=1, allow_nan=False)
+    (folder / "cells.json").write_text(made + "\n")
     plot(found, folder / "accuracy.png")
     curves(arms, folder / "curves.png")
     return found

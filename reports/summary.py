@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from bench.escape import markdown as markdown_text
+from bench import escape
 from reports.audit import audit_all
 from reports.audit.render import counts
 from reports.measured import Store
@@ -62,9 +62,8 @@ def _speed(store: Store, device: str | None) -> list[str]:
             f"{r['model']} {r['ratio']}" + ("" if r["verdict"] == "faster" else f" ({r['verdict']})")
             for r in mine
         ]
-        lines.append(
-            f"- {markdown_text(', '.join(place))}: faster on {faster} of {len(mine)}: {', '.join(each)}"
-        )
+        said = f"{', '.join(place)}: faster on {faster} of {len(mine)}: {', '.join(each)}"
+        lines.append(f"- {escape.markdown(said)}")
     return lines
 
 
@@ -78,10 +77,10 @@ def _turns(store: Store, device: str | None) -> list[str]:
     for bout in found:
         pairs = []
         for cell in bout.others:
-            why = f": {markdown_text(cell.reason)}" if cell.reason else ""
+            why = f": {cell.reason}" if cell.reason else ""
             pairs.append(f"{bout.first} / {bout.name(cell)} {ratio_text(cell)} {verdict(cell)}{why}")
         leader = f"; fastest of all: {bout.leader}" if bout.leader else ""
-        lines.append(f"- {markdown_text(bout.title)}: {'; '.join(pairs)}{leader}")
+        lines.append("- " + escape.markdown(f"{bout.title}: {'; '.join(pairs)}{leader}"))
     return lines
 
 
@@ -95,7 +94,7 @@ def _cells(title: str, cells: list[tuple[str, TableCell]]) -> list[str]:
         assert cell.published
         numbers = f"{cell.published.printed} -> {number(cell.found.value)}"
         rows[f"{name}, {cell.row.header}"].append(f"{cell.column.header} {numbers}")
-    return lines + [f"- {row}: {'; '.join(some)}" for row, some in rows.items()]
+    return lines + ["- " + escape.markdown(f"{row}: {'; '.join(some)}") for row, some in rows.items()]
 
 
 def _by_table(title: str, cells: list[tuple[str, TableCell]]) -> list[str]:
@@ -121,13 +120,14 @@ def _missing(cells: list[tuple[str, TableCell]]) -> list[str]:
             untried[cell.command].append(label)
     lines = ["", f"## Not measured ({len(cells)})", ""]
     lines += [
-        f"- {markdown_text(reason)} ({len(some)} cells: {some[0]}{', …' if some[1:] else ''})"
+        f"- {escape.markdown(f'{reason} ({len(some)} cells: {some[0]}')}{', …' if some[1:] else ''})"
         for reason, some in refused.items()
     ]
     commands = sorted(untried.items(), key=lambda item: -len(item[1]))
     for command, some in commands[:MOST_COMMANDS]:
         more = f" and {len(some) - 1} more" if some[1:] else ""
-        lines.append(f"- no run yet: `{command}` ({some[0]}{more})")
+        told = escape.markdown_code(command)
+        lines.append(f"- no run yet: {told} ({escape.markdown(some[0])}{more})")
     if commands[MOST_COMMANDS:]:
         left = sum(len(s) for _, s in commands[MOST_COMMANDS:])
         lines.append(f"- and {left} cells more; every one stands with its command in the tables' CSV files")

@@ -29,8 +29,10 @@ def markdown(rows: list[Audited]) -> str:
     head += ["", "| Claim | Place | Recomputed | Verdict | Because |", "| --- | --- | --- | --- | --- |"]
     for r in rows:
         values = "; ".join(f"{k}: {value_text(v)}" for k, v in r.outcome.values.items())
-        cells = (r.claim.says, r.claim.place, values, f"**{r.outcome.verdict}**", r.outcome.because)
-        head.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+        says, place, values, because = map(
+            escape.markdown, (r.claim.says, r.claim.place, values, r.outcome.because)
+        )
+        head.append(f"| {says} | {place} | {values} | **{r.outcome.verdict}** | {because} |")
     head += ["", *(f"- **{v}**: {text}" for v, text in MEANING.items()), ""]
     return "\n".join(head)
 
