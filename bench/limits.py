@@ -19,6 +19,7 @@ from rich.console import Console
 
 from bench import devices, limits_process
 from bench import options as o
+from bench.escape import line
 from bench.names import check_name, split_names
 from bench.one_process import open_folder
 from bench.plain import plain_table
@@ -137,7 +138,7 @@ class _Climb:
         self._count = 0
         earlier = read_records(folder.records_path)
         for finding in earlier.findings:
-            print(finding, file=sys.stderr)
+            print(line(finding), file=sys.stderr)
         for record in earlier.records:
             self.tries.setdefault((record.cell.backend, record.cell.model), []).append(_as_try(record))
             self._count = max(self._count, record.seq + 1)
@@ -152,7 +153,7 @@ class _Climb:
             _record(self._folder, self._base, backend, model, tries[-1], self._count)
             self._count += 1
             said = f"{found['status']} {found['reason']}".strip()
-            print(f"{model} batch {batch} on {backend}: {said}", file=sys.stderr)
+            print(line(f"{model} batch {batch} on {backend}: {said}"), file=sys.stderr)
 
 
 def _as_try(record: BlockRecord) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from bench.compare_run import REPEATS, Measured, measure_sides
 from bench.compare_sides import Side, git, resolve
 from bench.console import terminal
 from bench.disturber import disturbing
+from bench.escape import visible
 from bench.options import RunOptions
 from bench.paths import RESULTS
 from bench.plant import SLOW, WRONG, comparable
@@ -223,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
         campaign = Campaign.open(args.out.resolve(), args.revision, args.model, args.device)
         return _carry_out(campaign, list(steps(args.aa, args.repeats, args.sizes, args.wrong, args.disturb)))
     except EcpError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)

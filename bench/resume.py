@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.escape import line
 from bench.records import RecordError, RunFolder, iter_runs
 from ecp.errors import UsageError
 
@@ -23,13 +24,13 @@ def find_interrupted(out: Path, metric: str, request: Mapping[str, Any]) -> tupl
         try:
             run = folder.read_run()
         except RecordError as error:
-            print(f"note: {error}; passed over", file=sys.stderr)
+            print(line(f"note: {error}; passed over"), file=sys.stderr)
             continue
         if run.get("state") == "complete" or run.get("metric") != metric:
             continue
         if run.get("request") == dict(request):
             if found := folder.create():
-                print(found, file=sys.stderr)
+                print(line(found), file=sys.stderr)
             return folder, run
         others.append(path.name)
     hint = f"; interrupted runs with other options: {', '.join(others)}" if others else ""

@@ -19,6 +19,7 @@ from baselines import registry
 from bench import devices, plan, plant, schema
 from bench.cells import Cell, make_cells
 from bench.console import terminal
+from bench.escape import line
 from bench.launch import run_block
 from bench.names import check_name, split_names
 from bench.options import RunOptions
@@ -196,7 +197,7 @@ def _carry_out(
     """(records of the whole run, interrupted by Ctrl-C, an error that stopped it)."""
     earlier = read_records(folder.records_path)
     for finding in earlier.findings:
-        print(finding, file=sys.stderr)
+        print(line(finding), file=sys.stderr)
     have = {r.seq for r in earlier.records}
     todo = [s for s in steps if s.seq not in have and not _settled(s.case, earlier.records)]
     settings = QUICK if options.quick else Settings()
@@ -289,7 +290,7 @@ def finish(folder: RunFolder, state: str) -> None:
         folder.write_run({**run, "state": state})
     except Exception as error:
         # The records are what counts; a run whose state could not be written is found by --resume again.
-        print(f"note: {error}", file=sys.stderr)
+        print(line(f"note: {error}"), file=sys.stderr)
 
 
 def write_json(cells: Sequence[Cell], target: Path | None) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench import measure_command
 from bench.console import terminal
+from bench.escape import line
 from bench.options import RunOptions
 from ecp.errors import UsageError
 
@@ -60,7 +61,7 @@ def _carry_out(
     timing = replace(run.QUICK if options.quick else Settings(), timeout_s=options.timeout)
     earlier = read_records(folder.records_path)
     for finding in earlier.findings:
-        print(finding, file=sys.stderr)
+        print(line(finding), file=sys.stderr)
     state = "stopped"
     try:
         prepared = run.prepare_models({step.case.model for block in plan for step in block}, console)

@@ -144,7 +144,7 @@ def figures(
     pairs = groups(store, _known_device(store, device))
     for figure in build_all(store, catalogue.places(store, pairs, device)):
         if isinstance(figure, Missing):
-            print(f"not drawn: {figure.title}: {figure.why}; run {figure.command}", file=sys.stderr)
+            print(line(f"not drawn: {figure.title}: {figure.why}; run {figure.command}"), file=sys.stderr)
             continue
         with _writing(out):
             export.write(figure, out)

@@ -61,6 +61,7 @@ def test_hammering_a_live_run_with_resume_loses_nothing(tmp_path: Path) -> None:
     assert len(read_records(folder.records_path).records) == 401
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_again_and_again_loses_nothing_acknowledged(tmp_path: Path) -> None:
     rng = random.Random(0)
     told = 0

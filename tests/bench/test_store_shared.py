@@ -40,6 +40,7 @@ def _open(url, start, failures):
         failures.put(f"{type(error).__name__}: {error}")
 
 
+@pytest.mark.slow
 def test_fifty_processes_open_a_new_index_at_once(url):
     context = multiprocessing.get_context("fork")
     start, failures = context.Barrier(OPENINGS), context.Queue()
