@@ -103,9 +103,26 @@ def explain(
     all_nodes: Annotated[
         bool, typer.Option("--all", help="every operator, not only those that moved data")
     ] = False,
+    passes: Annotated[bool, typer.Option("--passes", help="what each pass of the compiler did")] = False,
+    dump: Annotated[
+        Path | None,
+        typer.Option(help="folder for the program after each pass and the kernels (with --passes)"),
+    ] = None,
+    device_class: Annotated[
+        str, typer.Option(help="for --passes: cpu, nvidia, adreno or generic; needs no device")
+    ] = "cpu",
+    precision: Precision = "fp32",
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Say which operators vanished, which were fused, which were materialized, and why."""
+    if dump is not None and not passes:
+        raise UsageError("--dump goes with --passes")
+    if passes:
+        _explain_passes(
+            model, dim, dump, device_class, {"precision": precision, **_settings(settings)}, as_json
+        )
+        return
     from ecp.explain import explain as explain_graph
     from ecp.explain import summary
     from ecp.frontend.onnx import import_onnx
@@ -120,6 +137,32 @@ def explain(
             table.add_row(line.op, line.name, line.fate, line.detail)
     out.print(table)
     out.print(", ".join(f"{count} {fate}" for fate, count in summary(lines).items()))
+
+
+def _explain_passes(
+    model: Path,
+    dim: list[str] | None,
+    dump: Path | None,
+    device_class: str,
+    named: dict[str, Any],
+    as_json: bool,
+) -> None:
+    from ecp.explain_passes import explain_passes
+    from ecp.frontend.onnx import import_onnx
+    from ecp.options import CompileOptions
+
+    steps = explain_passes(
+        import_onnx(model, dims=_dims(dim)), device_class, CompileOptions.of(**named), dump
+    )
+    if as_json:
+        print(json.dumps([asdict(step) for step in steps]))
+        return
+    table = Table("pass", "nodes", "eliminated", "fused", "MB moved", "what", title=model.name)
+    for s in steps:
+        moved = f"{s.bytes_before / 1e6:.1f} -> {s.bytes_after / 1e6:.1f}"
+        nodes = f"{s.nodes_before} -> {s.nodes_after}"
+        table.add_row(s.name, nodes, str(s.eliminated), str(s.fused), moved, s.what)
+    out.print(table)
 
 
 @app.command(epilog="Example: python -m ecp layouts vit.onnx --device local-cpu")

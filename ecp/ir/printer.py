@@ -34,10 +34,19 @@ def to_text(graph: Graph) -> str:
     lines = [f"graph {graph.name}"]
     lines += [f"input %{i}: {type_text(graph.types[i])}" for i in graph.inputs]
     lines += [f"const %{c}: {type_text(graph.types[c])}" for c in graph.constants]
+    lines += _nodes(graph)
+    lines += [f"output %{o}" for o in graph.outputs]
+    return "\n".join(lines) + "\n"
+
+
+def _nodes(graph: Graph) -> list[str]:
+    """A line a node; what a fused one computes follows it, indented."""
+    lines = []
     for node in graph.nodes:
         outs = ", ".join(f"%{o}: {type_text(graph.types[o])}" for o in node.outputs)
         args = ", ".join(f"%{i}" if i else "-" for i in node.inputs)
-        attrs = ", ".join(f"{k}={attr_text(v)}" for k, v in sorted(node.attrs.items()))
+        attrs = ", ".join(f"{k}={attr_text(v)}" for k, v in sorted(node.attrs.items()) if k != "body")
         lines.append(f"{outs} = {node.op}({args}){' {' + attrs + '}' if attrs else ''}")
-    lines += [f"output %{o}" for o in graph.outputs]
-    return "\n".join(lines) + "\n"
+        if "body" in node.attrs:
+            lines += [f"  {line}" for line in _nodes(node.attrs["body"])]
+    return lines
