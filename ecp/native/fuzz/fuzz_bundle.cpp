@@ -40,7 +40,13 @@ void verify(const ecp::Bundle& bundle) {
   }
   for (const auto& program : bundle.programs) require(inside(program.file));
   auto launches = bundle.launches;
-  if (bundle.chain) launches.push_back(*bundle.chain);
+  std::size_t behind = 0;  // first launch that no group before stands for
+  for (const auto& group : bundle.groups) {
+    require(group.count > 0 && group.first >= behind && group.first + group.count <= bundle.launches.size());
+    behind = group.first + group.count;
+    launches.push_back(group.launch);
+  }
+  require(!bundle.status || bundle.mems.at(bundle.status->mem).bytes >= 16);
   for (const auto& launch : launches) {
     require(launch.program < bundle.programs.size());
     require(!launch.global.empty() && launch.global.size() <= 3);
