@@ -32,7 +32,7 @@ class Run:
 
     def __init__(self, schedule: Schedule, time: float, persistent: bool = False):
         self.schedule, self.time, self.closed = schedule, time, False
-        self.bundle = SimpleNamespace(plan={"options": {"persistent": persistent}})
+        self.bundle = SimpleNamespace(plan=SimpleNamespace(persistent=persistent))
 
     def __enter__(self) -> Run:
         return self
