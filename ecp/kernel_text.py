@@ -11,7 +11,7 @@ import re
 
 from ecp.typed_json import FormError
 
-_DIRECTIVES = frozenset(("define", "undef", "if", "ifdef", "ifndef", "else", "elif", "endif"))
+_DIRECTIVES = frozenset(("define", "undef", "if", "ifdef", "ifndef", "else", "elif", "endif", "error"))
 _PRAGMAS = frozenset(("unroll", "nounroll", "OPENCL"))
 _OPTION = re.compile(
     r"-cl-(?:std=CL[1-3]\.[0-2]|mad-enable|no-signed-zeros|denorms-are-zero|fast-relaxed-math|finite-math-only"

@@ -83,7 +83,7 @@ def test_transposing_by_shuffles(vec: int) -> None:
     kernel = Kernel("t")
     transpose(kernel, vec)
     found = {f"r{i}": [(i, j) for j in range(vec)] for i in range(vec)}
-    text = kernel.helpers[f"ecp_transpose{vec}"]
+    text = kernel.helpers[f"ecp_transpose{vec}"].text
     picks = re.findall(r"const float\d+ (\w+) = SHUFFLE\d+\((\w+), (\w+), ([\d, ]+)\);", text)
     for name, a, b, lanes in picks:
         both = found[a] + found[b]

@@ -12,6 +12,7 @@ import pytest
 from ecp.codegen.schedule import Schedule, schedule_for
 from ecp.compiler import compile_graph
 from ecp.ir.graph import Graph
+from ecp.plan import Image
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
 from tests.codegen.conftest import cases, largest_error
@@ -184,13 +185,13 @@ def test_other_gpu_tiles(changes: str, opencl: OpenCLDevice) -> None:
 
 
 def test_adreno_reads_weights_from_images_within_the_limit() -> None:
-    def images(row: Schedule) -> list[dict]:
+    def images(row: Schedule) -> list[Image]:
         plan = compile_graph(GRAPHS["matmul 13x64x100"], "adreno", schedule=row).plan
         return [m.image for m in plan.mems if m.image]
 
     row = schedule_for("adreno")
     (image,) = images(row)
-    assert image == {"width": 32, "height": 64, "format": "RGBA_F32"}
+    assert image == Image(width=32, height=64, format="RGBA_F32")
     assert images(replace(row, image=63)) == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ecp.codegen.wgmma_gpu import WGMMA
 from ecp.compiler import compile_graph
 from ecp.errors import BuildError, BundleError, DeviceError, InputError, UsageError
 from ecp.kernel_text import check_source
@@ -170,3 +171,8 @@ def test_generated_kernels_are_within_the_rules() -> None:
     for device_class in ("cpu", "nvidia", "adreno", "generic"):
         for text in compile_graph(vit_block(), device_class).sources.values():
             check_source(text, assembler=device_class == "nvidia")
+    for device_class in ("adreno", "generic"):
+        for text in compile_graph(vit_block(), device_class, "fp16", arithmetic="half").sources.values():
+            assert "#error" in text
+            check_source(text, assembler=False)
+    check_source(WGMMA, assembler=True)

@@ -18,7 +18,7 @@ const Words kOptions = {"-cl-mad-enable",
                         "-cl-single-precision-constant",
                         "-cl-fp32-correctly-rounded-divide-sqrt",
                         "-cl-opt-disable"};
-const Words kDirectives = {"define", "undef", "if", "ifdef", "ifndef", "else", "elif", "endif"};
+const Words kDirectives = {"define", "undef", "if", "ifdef", "ifndef", "else", "elif", "endif", "error"};
 const Words kPragmas = {"unroll", "nounroll", "OPENCL"};
 const Words kReading = {"include", "include_next", "import", "embed", "line", "__include_macros", "pragma"};
 
