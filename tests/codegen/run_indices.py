@@ -22,6 +22,7 @@ from ecp.codegen import runtime_index
 from ecp.codegen.pools import SLACK
 from ecp.codegen.schedule import schedule_for
 from ecp.compiler import compile_graph
+from ecp.plan import Mem
 from ecp.runtime.devices import OpenCLDevice, resolve
 from ecp.runtime.session import Session
 from tests.codegen.indices import CASES, Case, Engine, interpreted, outcome, peer, tensors, wrong
@@ -47,11 +48,11 @@ def between_guards(size: int) -> np.ndarray:
 class Guarded(Session):
     """Every mem between guard pages, which the device uses in place. It lives as long as the process."""
 
-    def _sub_buffer(self, mem: dict[str, Any]) -> Any:
-        size = mem["bytes"] - SLACK  # scalar code, which these cases are, reads no further
-        memory, pool = between_guards(size), self.bundle.pools.get(mem["pool"])
+    def _sub_buffer(self, mem: Mem) -> Any:
+        size = mem.bytes - SLACK  # scalar code, which these cases are, reads no further
+        memory, pool = between_guards(size), self.bundle.pools.get(mem.pool)
         if pool is not None:
-            memory[:] = pool[mem["offset"] : mem["offset"] + size]
+            memory[:] = pool[mem.offset : mem.offset + size]
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
         return cl.Buffer(self._context, flags, hostbuf=memory)
 

@@ -16,6 +16,7 @@ from ecp.errors import DeviceError, ModelError
 from ecp.frontend import weights
 from ecp.frontend.onnx import import_onnx
 from ecp.ir.mapped import pages, release
+from ecp.plan import Launch, Mem, MemArgument, Plan, Pool, Port, Program
 from ecp.runtime.bundle import Bundle
 from ecp.runtime.devices import resolve
 
@@ -98,25 +99,16 @@ def test_pools_in_memory_begin_at_a_page(model: Path) -> None:
 def test_pools_that_kernels_write_are_never_the_file(tmp_path: Path) -> None:
     name = device("local-cpu")
     source = "__kernel void f(__global float* s, __global float* y) { s[0] += 1.0f; y[0] = s[0]; }"
-    mems = [{"name": m, "pool": p, "offset": 0, "bytes": 4096} for m, p in (("s", "static"), ("y", "io"))]
-    port = {"name": "y", "shape": [1], "dtype": "float32", "mem": "y"}
-    launch = {
-        "program": "p",
-        "kernel": "f",
-        "args": [{"mem": "s"}, {"mem": "y"}],
-        "global": [1],
-        "local": [1],
-    }
-    plan = {
-        "format": "ecp-bundle", "version": 1, "device_class": "cpu", "device": name, "precision": "fp32",
-        "inputs": [], "outputs": [port], "mems": mems,
-        "programs": [{"name": "p", "file": "kernels/p.cl", "options": ""}],
-        "pools": [
-            {"name": "static", "bytes": 4096, "file": "static.bin", "access": "rw"},
-            {"name": "io", "bytes": 4096, "file": None, "access": "rw"},
-        ],
-        "launches": [{**launch, "family": "map", "nodes": [], "flops": 0, "bytes": 0, "layout": False, "reason": ""}],
-    }  # fmt: skip
+    plan = Plan(
+        inputs=[],
+        outputs=[Port("y", [1], "float32", "y")],
+        pools=[Pool("static", 4096, "static.bin", "rw"), Pool("io", 4096, None, "rw")],
+        mems=[Mem("s", "static", 0, 4096), Mem("y", "io", 0, 4096)],
+        programs=[Program("p", "kernels/p.cl", "")],
+        launches=[Launch("p", "f", [MemArgument("s"), MemArgument("y")], [1], [1], "map")],
+        device=name,
+        device_class="cpu",
+    )
     from ecp.runtime.session import Session
 
     folder = Bundle(plan, {"kernels/p.cl": source}, {"static": np.zeros(4096, np.uint8)}).save(tmp_path / "b")
