@@ -13,6 +13,7 @@ import numpy as np
 import pyopencl as cl
 
 from ecp.codegen.schedule import schedule_for
+from ecp.plan import Mem
 from ecp.runtime.devices import OpenCLDevice
 from ecp.runtime.session import Session
 from tests.codegen import conftest, test_half_arithmetic
@@ -25,12 +26,12 @@ class Separate(Session):
     Oclgrind 21.10 also forgets what was written through a sub-buffer that does not begin at 0.
     """
 
-    def _sub_buffer(self, mem: dict[str, Any]) -> Any:
-        pool = self.bundle.pools.get(mem["pool"])
+    def _sub_buffer(self, mem: Mem) -> Any:
+        pool = self.bundle.pools.get(mem.pool)
         flags = cl.mem_flags.READ_WRITE
         if pool is None:
-            return cl.Buffer(self._context, flags, mem["bytes"])
-        data = np.array(pool[mem["offset"] : mem["offset"] + mem["bytes"]])
+            return cl.Buffer(self._context, flags, mem.bytes)
+        data = np.array(pool[mem.offset : mem.offset + mem.bytes])
         return cl.Buffer(self._context, flags | cl.mem_flags.COPY_HOST_PTR, hostbuf=data)
 
 

@@ -67,7 +67,5 @@ def test_edges_are_those_of_the_placement() -> None:
 
 
 def test_a_device_without_a_cost_row_is_refused() -> None:
-    from dataclasses import replace
-
     with pytest.raises(UsageError, match="no cost row"):
         Study(vit_block(), replace(DEVICE, device_class="adreno"))
