@@ -121,7 +121,7 @@ class Extra(_Typed):
     worker_start_s: Amount | None = None
     worker_total_s: Amount | None = None
     wall_ms: Amount | None = None
-    device_ms: Amount | None = None
+    device_ms: Amount | list[Amount] | None = None  # one of all inferences, or one each (phones)
     median_ms: Amount | None = None
     against_ms: Amount | None = None
     idle_mib: Amount | None = None

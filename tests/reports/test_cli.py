@@ -88,7 +88,7 @@ def test_report_builds_everything_from_records_alone(records, tmp_path):
 
 def test_summary_names_what_differs_and_what_is_missing(store):
     text = summary.markdown(store)
-    assert "## Differs" in text and re.search(r"ECP-VIT-small: Ours \(ms\) 31\.1 -> \d", text)
+    assert "## Differs" in text and re.search(r"ECP-VIT-small: Ours \(ms\) 31\.1 -\\> \d", text)
     assert len(text.splitlines()) < 100, "one page"
     assert "unavailable: TNN is not installed" in text
     assert "no run yet: `nox -s" in text
