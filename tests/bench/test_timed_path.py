@@ -237,8 +237,9 @@ def test_honest_backends_pass(kind: type[Honest], tmp_path: Path) -> None:
 def test_what_does_not_compute_inside_the_clock_is_caught(
     kind: type[Honest], said: str, tmp_path: Path
 ) -> None:
-    found = timed(kind(), tmp_path)
-    assert not found["ok"] and said in found["reason"]
+    # A busy machine can hide it from one block; a cell has several, and one of them fails it.
+    tries = (timed(kind(), tmp_path) for _ in range(3))
+    assert any(not found["ok"] and said in found["reason"] for found in tries)
 
 
 def test_no_input_is_timed_twice_and_every_one_is_valid() -> None:
