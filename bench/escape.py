@@ -38,6 +38,12 @@ def line(text: object) -> str:
     return visible(" ".join(str(text).split()), keep="")
 
 
+def brief(text: object, longest: int = 300) -> str:
+    """:func:`line` for a message: of a longer text the first ``longest`` characters and three dots."""
+    told = line(str(text)[: 4 * longest])
+    return told if len(told) <= longest and len(str(text)) <= 4 * longest else told[:longest] + "..."
+
+
 def markdown(text: object) -> str:
     """Inline Markdown whose rendering is the text: no emphasis, link, tag, entity, cell or block of its own.
 

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 
 from bench.devices import AdbDevice, how_to_connect
+from bench.escape import brief
 from bench.phones import parsers
 from bench.transports.adb import AdbTransport, Listed, list_devices
 from bench.transports.base import Transport
@@ -37,8 +38,9 @@ class Identity:
 def read_identity(transport: Transport, serial: str = "") -> Identity:
     """Ask a connected device. Properties that it does not have are empty."""
     done = transport.run(["getprop"])
-    props = parsers.getprop(done.text) if done.code == 0 else {}
-    kernel = transport.run(["uname", "-rm"]).text.strip()
+    found = parsers.getprop(done.text) if done.code == 0 else {}
+    props = {name: brief(value) for name, value in found.items()}
+    kernel = brief(transport.run(["uname", "-rm"]).text)
     abi = props.get("ro.product.cpu.abi", "")
     if not abi:
         abi = {"aarch64": "arm64-v8a", "x86_64": "x86_64"}.get(kernel.rpartition(" ")[2], "")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.escape import brief
 from bench.phones import state as phone_state
 from bench.transports.base import CommandTimeout, Transport
 from ecp.errors import DeviceError
@@ -56,7 +57,9 @@ def steady(transport: Transport, journal: str = JOURNAL) -> Iterator[Report]:
             before = transport.run(read)
             old = before.text.strip()
             if before.code != 0 or not old or " " in old:
-                report.notes.append(f"{name}: cannot be read ({before.error_text or old or before.code})")
+                report.notes.append(
+                    f"{name}: cannot be read ({brief(before.error_text or old) or before.code})"
+                )
                 continue
             if old == value:
                 continue
@@ -160,7 +163,7 @@ def _change(
         report.changed.append(name)
     else:
         undo.pop()
-        report.notes.append(f"{name}: refused ({done.error_text or done.text.strip() or done.code})")
+        report.notes.append(f"{name}: refused ({brief(done.error_text or done.text) or done.code})")
 
 
 def _restore(transport: Transport, undo: list[list[str]], report: Report, journal: str) -> None:
@@ -169,7 +172,9 @@ def _restore(transport: Transport, undo: list[list[str]], report: Report, journa
         for command in reversed(undo):
             done = transport.run(command)
             if done.code != 0:
-                report.notes.append(f"not restored: {' '.join(command)} ({done.error_text or done.code})")
+                report.notes.append(
+                    f"not restored: {' '.join(command)} ({brief(done.error_text) or done.code})"
+                )
         transport.run(["rm", "-f", "--", journal])
     except (DeviceError, CommandTimeout) as error:
         report.notes.append(f"settings not restored yet, the next run will: {error}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.devices import AdbDevice
+from bench.escape import brief, visible
 from bench.phones.connect import Identity
 from bench.transports.base import Completed, Transport
 from bench.transports.store import Store
@@ -87,8 +88,7 @@ class PhoneRunner:
         done = self.transport.run(watch(self.command(options)), timeout_s=timeout_s, env=env)
         if done.code != 0 or not done.stdout:
             raise _error(done)
-        document: dict[str, Any] = json.loads(done.text)
-        return document
+        return _document(done.text)
 
     def device_options(self) -> list[str]:
         """Options that pin the runner to the OpenCL device found at construction."""
@@ -128,6 +128,25 @@ def device_class(found: Mapping[str, Any]) -> str:
     if "adreno" in text or "qualcomm" in text:
         return "adreno"
     return "cpu" if found["type"] == "cpu" else "generic"
+
+
+def _document(text: str) -> dict[str, Any]:
+    """The runner's JSON. Its strings are the driver's and the phone's: escapes in them are spelled out too."""
+    try:
+        found = _visible(json.loads(text))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise DeviceError(f"native runner: it answered no JSON document but {brief(text, 100)}")
+    return found
+
+
+def _visible(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {visible(name): _visible(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_visible(one) for one in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def _error(done: Completed) -> EcpError:

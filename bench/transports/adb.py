@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.transports.base import DeviceLost, TransferError
+from bench.escape import brief, visible
+from bench.transports.base import CommandTimeout, DeviceLost, TransferError, call, readable
 from bench.transports.shell import ShellTransport
+from ecp import children
 from ecp.errors import DeviceError, UsageError
 from ecp.runtime.icd import cache_dir
 
 LIST_TIMEOUT_S = 20.0
+LIST_LIMIT = 1 << 20
+# USB allows 126 characters; a host's name has at most 253.
+LONGEST_SERIAL = 300
 # What each state of `adb devices` asks of the person in front of the phone.
 ADVICE = {
     "unauthorized": "unlock the phone and accept this computer's key on its screen",
@@ -79,15 +83,24 @@ def find_adb() -> str:
 
 def list_devices() -> list[Listed]:
     """What adb sees now, usable or not."""
-    try:
-        done = subprocess.run(
-            [find_adb(), "devices"], capture_output=True, text=True, timeout=LIST_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DeviceError("adb does not answer; try `adb kill-server` and start again") from error
+    done = _ask(["devices"])
     if done.returncode != 0:
-        raise DeviceError(f"adb failed: {_last_line(done.stderr)}")
-    return parse_devices(done.stdout)
+        raise DeviceError(f"adb failed: {brief(_last_line(readable(done.stderr)))}")
+    return parse_devices(done.text)
+
+
+def _ask(arguments: list[str]) -> children.Done:
+    """A question to adb itself. Raises :class:`DeviceError` where it does not answer like adb."""
+    program = find_adb()
+    what = f"adb {arguments[0]}"
+    try:
+        return call(
+            [program, *arguments], LIST_TIMEOUT_S, who="adb", what=what, limit=LIST_LIMIT, leaves_daemon=True
+        )
+    except CommandTimeout as error:
+        raise DeviceError("adb does not answer; try `adb kill-server` and start again") from error
+    except OSError as error:
+        raise DeviceError(f"{what}: {program} cannot be started: {error.strerror}") from error
 
 
 def parse_devices(text: str) -> list[Listed]:
@@ -96,15 +109,29 @@ def parse_devices(text: str) -> list[Listed]:
     for line in text.splitlines():
         serial, tab, state = line.partition("\t")
         if tab and serial.strip():
-            known = next((s for s in ("device", *ADVICE) if state.strip().startswith(s)), state.strip())
-            found.append(Listed(serial.strip(), known))
+            known = next((s for s in ("device", *ADVICE) if state.strip().startswith(s)), brief(state, 80))
+            problem = _odd(serial.strip())
+            found.append(Listed(brief(serial, 40), problem) if problem else Listed(serial.strip(), known))
     return found
+
+
+def _odd(serial: str) -> str:
+    """Why nothing could be sent to a device of this serial number; empty for a usual one."""
+    if len(serial) > LONGEST_SERIAL:
+        return f"listed with a serial number of {len(serial)} characters"
+    return (
+        "listed with a serial number that holds control characters" if visible(serial, "") != serial else ""
+    )
 
 
 class AdbTransport(ShellTransport):
     """One device by serial. The first use takes a lock on the serial for this process."""
 
+    _leaves_daemon = True
+
     def __init__(self, serial: str):
+        if _odd(serial):
+            raise UsageError(f"{brief(serial, 40)}: no phone can be {_odd(serial)}")
         self.serial = serial
         self._adb = find_adb()
         name = hashlib.sha256(serial.encode()).hexdigest()[:16]
@@ -138,7 +165,7 @@ class AdbTransport(ShellTransport):
     def forwarded_ports(self) -> set[int]:
         """TCP ports of this computer that ``adb forward`` leads to this device."""
         done = self._local([self._adb, "forward", "--list"], b"", LIST_TIMEOUT_S, "adb forward")
-        rows = [line.split() for line in done.stdout.decode(errors="replace").splitlines()]
+        rows = [line.split() for line in readable(done.stdout).splitlines()]
         found = [row[1] for row in rows if len(row) == 3 and row[0] == self.serial]
         return {int(name.removeprefix("tcp:")) for name in found if re.fullmatch(r"tcp:\d+", name)}
 
@@ -161,17 +188,13 @@ class AdbTransport(ShellTransport):
 
     def _nudge(self) -> None:
         tcp = ":" in self.serial
-        command = [self._adb, *(["connect", self.serial] if tcp else ["reconnect", "offline"])]
-        try:
-            subprocess.run(command, capture_output=True, timeout=LIST_TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise DeviceError("adb does not answer; try `adb kill-server` and start again") from error
+        _ask(["connect", self.serial] if tcp else ["reconnect", "offline"])
 
     def _command(self, line: str) -> list[str]:
         return [self._adb, "-s", self.serial, "shell", line]
 
     def _failed(self, code: int, stderr: str) -> Exception:
-        words = refusal(stderr) or f"adb ended with status {code} in the middle of a command"
+        words = brief(refusal(stderr)) or f"adb ended with status {code} in the middle of a command"
         return self._refused(words) or self._lost(words)
 
     def _refused(self, words: str) -> DeviceError | None:
@@ -183,7 +206,7 @@ class AdbTransport(ShellTransport):
         done = self._local([self._adb, "-s", self.serial, *arguments], b"", timeout_s, f"adb {arguments[0]}")
         if done.returncode == 0:
             return
-        words = _reason((done.stdout + b"\n" + done.stderr).decode(errors="replace"))
+        words = brief(_reason(readable(done.stdout + b"\n" + done.stderr)))
         refused = any(part in words.lower() for part in _REFUSED)
         if refused:
             raise TransferError(f"{self.identity}: {words}")

@@ -9,9 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench.escape import visible
+from ecp import children
 from ecp.errors import DeviceError, EcpError
 
 DEFAULT_TIMEOUT_S = 30.0
+# Far more than any program of ours prints; a device that says more than this is broken or hostile.
+OUTPUT_LIMIT = 16 << 20
 
 
 class DeviceLost(DeviceError):
@@ -20,6 +24,10 @@ class DeviceLost(DeviceError):
 
 class CommandTimeout(EcpError):
     """A command took longer than its limit and was stopped."""
+
+
+class TooMuchOutput(DeviceError):
+    """A command wrote more than anybody wants to keep and was stopped."""
 
 
 class TransferError(EcpError):
@@ -36,13 +44,43 @@ class Completed:
 
     @property
     def text(self) -> str:
-        """Standard output as text; bytes that are no UTF-8 are replaced."""
-        return self.stdout.decode(errors="replace")
+        """Standard output as text fit for a terminal: what is no UTF-8 replaced, control characters spelled out."""
+        return readable(self.stdout)
 
     @property
     def error_text(self) -> str:
-        """Standard error as text, stripped."""
-        return self.stderr.decode(errors="replace").strip()
+        """Standard error as such text, stripped."""
+        return readable(self.stderr).strip()
+
+
+def readable(output: bytes) -> str:
+    """What a device wrote, as text that no terminal obeys; lines and tabs stay."""
+    return visible(output.decode(errors="replace").replace("\r\n", "\n"))
+
+
+def call(
+    command: Sequence[str],
+    timeout_s: float,
+    *,
+    who: str,
+    what: str,
+    given: bytes = b"",
+    limit: int = OUTPUT_LIMIT,
+    leaves_daemon: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> children.Done:
+    """Run a program here, its outputs bounded; ``who`` (a transport) and ``what`` (a command) are for messages.
+
+    Raises :class:`CommandTimeout`, :class:`TooMuchOutput`, and OSError where it does not start.
+    """
+    try:
+        return children.run(
+            command, given=given, timeout_s=timeout_s, limit=limit, leaves_daemon=leaves_daemon, env=env
+        )
+    except children.TooLate as error:
+        raise CommandTimeout(f"{who}: {what} did not end within {timeout_s:g} s") from error
+    except children.TooMuch as error:
+        raise TooMuchOutput(f"{who}: {what} wrote more than {limit >> 20} MiB and was stopped") from error
 
 
 class Transport(ABC):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.transports.base import DEFAULT_TIMEOUT_S, CommandTimeout, Completed, TransferError, Transport
+from bench.escape import brief
+from bench.transports.base import DEFAULT_TIMEOUT_S, Completed, TransferError, Transport, call
 
 
 class LocalTransport(Transport):
@@ -28,28 +27,15 @@ class LocalTransport(Transport):
         env: Mapping[str, str] | None = None,
         stdin: bytes = b"",
     ) -> Completed:
-        """Run in a process group of its own, so that a timeout takes the children along."""
+        """Run with nothing left of it, its children included; what does not start gives 127 as well."""
+        variables = {**os.environ, **(env or {})}
+        what = brief(argv[0], 100)
         try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, **(env or {})},
-                start_new_session=True,
-            )
-        except (FileNotFoundError, PermissionError) as error:
-            return Completed(127, b"", str(error).encode())
-        try:
-            out, err = process.communicate(stdin, timeout=timeout_s)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise CommandTimeout(f"local: {argv[0]} did not end within {timeout_s:g} s") from error
-            raise
-        code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-        return Completed(code, out, err)
+            done = call(argv, timeout_s, who=self.identity, what=what, given=stdin, env=variables)
+        except OSError as error:
+            return Completed(127, b"", f"{what}: {error.strerror}".encode())
+        code = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        return Completed(code, done.stdout, done.stderr)
 
     def push(self, local: Path, remote: str, *, timeout_s: float = 600.0) -> None:
         """Copy with the file mode."""

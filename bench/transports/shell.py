@@ -11,12 +11,13 @@ import math
 import re
 import secrets
 import shlex
-import subprocess
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
-from bench.transports.base import DEFAULT_TIMEOUT_S, CommandTimeout, Completed, DeviceLost, Transport
-from ecp.errors import UsageError
+from bench.escape import brief
+from bench.transports.base import DEFAULT_TIMEOUT_S, Completed, DeviceLost, Transport, call, readable
+from ecp import children
+from ecp.errors import DeviceError, UsageError
 
 # The device's own limit fires a little after ours, only to clean up what we could not stop from here.
 GRACE_S = 5
@@ -45,13 +46,15 @@ def split_mark(stderr: bytes, mark: str) -> tuple[bytes, int] | None:
     """(stderr without the mark, exit code), or None where the mark never came."""
     head, found, tail = stderr.rpartition(mark.encode())
     code = tail.strip()
-    return (head, int(code)) if found and code.isdigit() else None
+    return (head, int(code)) if found and re.fullmatch(rb"\d{1,3}", code) else None
 
 
 class ShellTransport(Transport):
     """A transport that sends lines to a shell. Subclasses say how, and what their tool's failures mean."""
 
     _has_timeout: bool | None = None
+    # Whether the tool starts a server that other commands, and the user, go on using.
+    _leaves_daemon = False
 
     @abstractmethod
     def _command(self, line: str) -> list[str]:
@@ -78,17 +81,26 @@ class ShellTransport(Transport):
         done = self._local(self._command(line), stdin, timeout_s, what=argv[0])
         found = split_mark(done.stderr, mark)
         if found is None:
-            raise self._failed(done.returncode, done.stderr.decode(errors="replace").strip())
+            raise self._failed(done.returncode, readable(done.stderr).strip())
         stderr, code = found
         return Completed(code, done.stdout, stderr)
 
-    def _local(
-        self, command: list[str], stdin: bytes, timeout_s: float, what: str
-    ) -> subprocess.CompletedProcess[bytes]:
+    def _local(self, command: list[str], stdin: bytes, timeout_s: float, what: str) -> children.Done:
+        told = brief(what, 100)
         try:
-            return subprocess.run(command, input=stdin, capture_output=True, timeout=timeout_s, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise CommandTimeout(f"{self.identity}: {what} did not end within {timeout_s:g} s") from error
+            return call(
+                command,
+                timeout_s,
+                who=self.identity,
+                what=told,
+                given=stdin,
+                leaves_daemon=self._leaves_daemon,
+            )
+        except OSError as error:
+            problem = f"{self.identity}: {told}: {command[0]} cannot be started: {error.strerror}"
+            raise DeviceError(problem) from error
 
     def _lost(self, words: str) -> DeviceLost:
-        return DeviceLost(f"{self.identity} went away: {words or 'the connection closed without a word'}")
+        return DeviceLost(
+            f"{self.identity} went away: {brief(words) or 'the connection closed without a word'}"
+        )

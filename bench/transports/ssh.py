@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from bench.transports.base import CommandTimeout, TransferError
+from bench.escape import brief
+from bench.transports.base import CommandTimeout, TooMuchOutput, TransferError, readable
 from bench.transports.shell import ShellTransport
+from ecp import children
 from ecp.errors import DeviceError, UsageError
 
 CONNECT_TIMEOUT_S = 10
@@ -50,8 +51,7 @@ class SshTransport(ShellTransport):
     def close(self) -> None:
         """End the shared connection."""
         if self._master is not None:
-            self._master.terminate()
-            self._master.wait()
+            children.end(self._master)
         self._folder.cleanup()
 
     def _connect(self) -> None:
@@ -61,7 +61,9 @@ class SshTransport(ShellTransport):
         """
         if self._master is not None and self._master.poll() is None:
             return
-        self._master = subprocess.Popen(
+        if self._master is not None:
+            children.end(self._master)
+        self._master = children.start(
             [*self._prefix, "-M", "-N", "--", self.host],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -104,24 +106,22 @@ class SshTransport(ShellTransport):
         stdout: int = subprocess.DEVNULL,
     ) -> None:
         line = " ".join(shlex.quote(word) for word in argv)
+        process = children.start(self._command(line), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
         try:
-            done = subprocess.run(
-                self._command(line),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise CommandTimeout(
-                f"{self.identity}: the transfer did not end within {timeout_s:g} s"
-            ) from error
-        words = os.fsdecode(done.stderr).strip()
+            done = children.Conversation(process).hold(b"", timeout_s)
+        except children.TooLate as error:
+            problem = f"{self.identity}: the transfer did not end within {timeout_s:g} s"
+            raise CommandTimeout(problem) from error
+        except children.TooMuch as error:
+            raise TooMuchOutput(f"{self.identity}: the transfer wrote {error} and was stopped") from error
+        finally:
+            children.end(process)
+            process.stderr.close()  # type: ignore[union-attr]
+        words = readable(done.stderr).strip()
         if done.returncode == 255:
             raise self._failed(255, words)
         if done.returncode != 0:
-            raise TransferError(f"{self.identity}: {words}")
+            raise TransferError(f"{self.identity}: {brief(words)}")
 
     def _command(self, line: str) -> list[str]:
         self._connect()
@@ -129,7 +129,7 @@ class SshTransport(ShellTransport):
 
     def _failed(self, code: int, stderr: str) -> Exception:
         lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-        words = lines[-1] if lines else f"ssh ended with status {code}"
+        words = brief(lines[-1]) if lines else f"ssh ended with status {code}"
         if code == 255 and any(part in words.lower() for part in _REFUSED):
             return DeviceError(
                 f"{self.identity} cannot be reached: {words}; try `ssh {self.host} true` by hand"

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.escape import brief
 from bench.transports.base import DeviceLost, TransferError, Transport
 from ecp.errors import UsageError
 
@@ -95,7 +96,7 @@ class Store:
         done = self.transport.run(argv, timeout_s=timeout_s)
         if done.code != 0:
             raise TransferError(
-                f"{self.transport.identity}: {argv[0]} failed: {done.error_text or done.code}"
+                f"{self.transport.identity}: {argv[0]} failed: {brief(done.error_text) or done.code}"
             )
         return done.text
 
