@@ -101,6 +101,4 @@ class ShellTransport(Transport):
             raise DeviceError(problem) from error
 
     def _lost(self, words: str) -> DeviceLost:
-        return DeviceLost(
-            f"{self.identity} went away: {brief(words) or 'the connection closed without a word'}"
-        )
+        return DeviceLost(f"{self.identity} went away: {words or 'the connection closed without a word'}")

@@ -7,6 +7,7 @@ adb client, runs commands on this computer, and each fault happens once unless s
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import socket
@@ -70,6 +71,8 @@ class _Connection:
         self.daemon, self.faults, self._sock = daemon, daemon.faults, sock
         self._send_lock = threading.Lock()
         self._streams: dict[int, _Stream] = {}
+        # Never used twice: the end of an abandoned stream must not close its successor.
+        self._numbers = itertools.count(1)
 
     def send(self, command: bytes, arg0: int, arg1: int, data: bytes = b"") -> None:
         time.sleep(self.faults.delay_s)
@@ -114,7 +117,7 @@ class _Connection:
         elif command in (b"CNXN", b"AUTH"):
             self.send(b"CNXN", 0x01000000, MAX_DATA, BANNER)
         elif command == b"OPEN":
-            local = max(self._streams, default=0) + 1
+            local = next(self._numbers)
             stream = self._streams[local] = _Stream(self, local, arg0)
             self.send(b"OKAY", local, arg0)
             service = data.rstrip(b"\0").decode(errors="surrogateescape")
